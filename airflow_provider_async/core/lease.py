@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One borrowing from a pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_provider_async.core.pool import Pool
+    from airflow_provider_async.core.slots import Slot
+
+__all__ = ["Lease"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class Lease(Generic[R, V]):
+    """One borrowing of a resource, as an async context manager; see :meth:`Pool.lease`."""
+
+    __slots__ = ("_entered", "_pool", "_slot")
+
+    _slot: Slot[R]
+
+    def __init__(self, pool: Pool[R, V]) -> None:
+        self._pool = pool
+        self._entered = False
+
+    async def __aenter__(self) -> V:
+        if self._entered:
+            raise RuntimeError(f"a lease of {self._pool.name} is entered once")
+        self._entered = True
+        slot = self._slot = await self._pool._acquire()
+        try:
+            return self._pool._view(slot.resource)
+        except BaseException:
+            self._pool._release(slot, broken=False)
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._pool._release(self._slot, broken=exc is not None and self._pool._health.is_spoiled_by(exc))

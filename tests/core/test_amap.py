@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from airflow_provider_async.core.amap import AsyncMap, Outcome, amap
+from airflow_provider_async.core.progress import Progress
+from airflow_provider_async.core.retry import Retry
+from airflow_provider_async.errors import CallCancelled, IteratorClosed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+
+R = TypeVar("R")
+
+
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+class Calls:
+    """A function that takes as many seconds as its item says, and counts itself."""
+
+    def __init__(self) -> None:
+        self.begun: list[float] = []
+        self.ended: list[float] = []
+        self.cancelled: list[float] = []
+        self.most_at_once = 0
+
+    async def __call__(self, seconds: float) -> float:
+        self.begun.append(seconds)
+        self.most_at_once = max(self.most_at_once, len(self.begun) - len(self.ended) - len(self.cancelled))
+        try:
+            await asyncio.sleep(abs(seconds))
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)  # cleaning up
+            self.cancelled.append(seconds)
+            raise
+        self.ended.append(seconds)
+        if seconds < 0:
+            raise ValueError(f"no {seconds}")
+        return seconds
+
+
+async def first(mapped: AsyncMap[float, float]) -> float:
+    return await anext(aiter(mapped))
+
+
+async def collect(mapped: AsyncIterable[R]) -> tuple[list[R], BaseException | None]:
+    """Take what comes, and the error that ends it."""
+    received: list[R] = []
+    try:
+        async for value in mapped:
+            received.append(value)  # noqa: PERF401 - what came before an error counts
+    except Exception as error:  # noqa: BLE001 - it is what the tests look at
+        return received, error
+    return received, None
+
+
+async def stream(*items: float) -> AsyncIterator[float]:
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+async def test_every_item_gives_one_value() -> None:
+    assert sorted([value async for value in amap(double, range(100), limit=7)]) == list(range(0, 200, 2))
+    assert [value async for value in amap(double, [], limit=7)] == []
+
+
+async def test_values_come_as_they_arrive_or_in_order() -> None:
+    seconds = [3.0, 1.0, 2.0, 0.5]
+    assert [value async for value in amap(Calls(), seconds, limit=4)] == [0.5, 1.0, 2.0, 3.0]
+    assert [value async for value in amap(Calls(), seconds, limit=4, ordered=True)] == seconds
+    assert [value async for value in amap(Calls(), stream(*seconds), limit=4)] == [0.5, 1.0, 2.0, 3.0]
+    assert [value async for value in amap(Calls(), stream(*seconds), limit=4, ordered=True)] == seconds
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_never_more_than_limit_calls_run(limit: int) -> None:
+    calls = Calls()
+    assert len([value async for value in amap(calls, [1.0] * 20, limit=limit)]) == 20
+    assert calls.most_at_once == min(limit, 20)
+
+
+async def test_a_slow_item_holds_back_nobody() -> None:
+    loop = asyncio.get_running_loop()
+    arrivals = [loop.time() async for _ in amap(Calls(), [1000.0] + [1.0] * 99, limit=4)]
+    # Three workers for 99 items of a second each, while the fourth sleeps.
+    assert arrivals[98] - loop.time() + 1000 == pytest.approx(33)
+
+
+async def test_a_slow_consumer_stops_the_intake() -> None:
+    taken = 0
+
+    def count() -> Iterator[float]:
+        nonlocal taken
+        for taken in itertools.count(1):  # noqa: B007 - read by the consumer
+            yield 0.0
+
+    async def count_async() -> AsyncIterator[float]:
+        for item in count():
+            yield item
+
+    sources: list[Callable[[], Iterator[float] | AsyncIterator[float]]] = [count, count_async]
+    for source, ordered in itertools.product(sources, (False, True)):
+        consumed = 0
+        async with amap(Calls(), source(), limit=5, ordered=ordered) as values:
+            async for _ in values:
+                consumed += 1
+                await asyncio.sleep(10)
+                assert taken <= consumed + 2 * 5
+                if consumed == 20:
+                    break
+
+
+async def test_the_first_error_cancels_the_rest_and_names_its_item() -> None:
+    calls = Calls()
+    received, error = await collect(amap(calls, [1.0, -2.0, 50.0, 60.0, 70.0], limit=4, label="load"))
+    assert isinstance(error, ValueError)
+    assert error.__notes__ == ["load: item -2.0"]
+    assert received == [1.0]
+    assert sorted(calls.cancelled) == [50.0, 60.0, 70.0]
+
+
+async def test_what_had_finished_before_the_error_is_delivered_before_it() -> None:
+    mapped = amap(Calls(), [1.0, 1.0, -3.0, 50.0], limit=4)
+    values = aiter(mapped)
+    assert await anext(values) == 1.0
+    await asyncio.sleep(10)
+    assert await anext(values) == 1.0
+    with pytest.raises(ValueError, match="no -3"):
+        await anext(values)
+
+
+async def test_an_error_in_order_does_not_wait_for_a_slow_item_before_it() -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(ValueError, match="no -2"):
+        async for _ in amap(Calls(), [1000.0, -2.0], limit=4, ordered=True):
+            pass
+    assert loop.time() < 10
+
+
+async def test_outcomes_go_on_after_an_error() -> None:
+    mapped = amap(Calls(), [1.0, -2.0, 3.0], limit=4)
+    first, second, third = [outcome async for outcome in mapped.outcomes()]
+    assert first == Outcome(item=1.0, value=1.0, error=None)
+    assert (second.item, second.value, str(second.error)) == (-2.0, None, "no -2.0")
+    assert third.value == 3.0
+    assert mapped.progress == Progress(done=2, failed=1, total=3)
+
+
+async def test_batches_are_full_but_for_the_last() -> None:
+    mapped = amap(double, range(7), limit=3, ordered=True)
+    assert [batch async for batch in mapped.batches(3)] == [[0, 2, 4], [6, 8, 10], [12]]
+    assert [batch async for batch in amap(double, range(4), limit=3, ordered=True).batches(2)] == [[0, 2], [4, 6]]
+    with pytest.raises(ValueError, match="the size of a batch must be at least 1, not 0"):
+        await anext(amap(double, range(4), limit=3).batches(0))
+
+
+async def test_a_batch_that_was_begun_is_delivered_before_an_error() -> None:
+    batches, error = await collect(amap(Calls(), [1.0, 2.0, -3.0, 50.0], limit=4).batches(10))
+    assert batches == [[1.0, 2.0]]
+    assert isinstance(error, ValueError)
+    batches, error = await collect(amap(Calls(), [-3.0, 50.0], limit=4).batches(10))
+    assert batches == []
+    assert isinstance(error, ValueError)
+
+
+async def test_leaving_early_cancels_and_awaits_what_is_in_flight() -> None:
+    calls = Calls()
+    async with amap(calls, itertools.count(1.0), limit=5) as values:
+        async for _ in values:
+            break
+    assert calls.ended == [1.0]
+    assert sorted(calls.cancelled) == [2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+async def test_a_mere_break_cancels_what_is_in_flight_too() -> None:
+    calls = Calls()
+    async for _ in amap(calls, itertools.count(1.0), limit=5):
+        break
+    gc.collect()
+    await asyncio.sleep(2)
+    assert sorted(calls.cancelled) == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_cancelled_consumer_cancels_and_awaits_what_is_in_flight() -> None:
+    calls = Calls()
+
+    async def consume() -> None:
+        async for _ in amap(calls, itertools.repeat(10.0), limit=5):
+            pass
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(5)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert len(calls.cancelled) == 5
+
+
+async def test_the_source_is_closed_with_it() -> None:
+    closed = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+        finally:
+            closed.append("source")
+
+    async with amap(double, amap(double, source(), limit=2), limit=2) as values:
+        async for _ in values:
+            break
+    assert closed == ["source"]
+
+
+async def test_an_error_of_the_source_is_raised_after_what_it_gave() -> None:
+    def source() -> Iterator[float]:
+        yield 1.0
+        yield 2.0
+        raise LookupError("no more")
+
+    async def async_source() -> AsyncIterator[float]:
+        for item in source():
+            yield item
+
+    both: list[Iterable[float] | AsyncIterable[float]] = [source(), async_source()]
+    for items in both:
+        received, error = await collect(amap(Calls(), items, limit=4))
+        assert received == [1.0, 2.0]
+        assert isinstance(error, LookupError)
+
+
+async def test_whoever_iterates_over_what_is_closed_gets_an_error_and_no_silent_end() -> None:
+    mapped = amap(Calls(), [1.0, 100.0], limit=2, label="load")
+    task = asyncio.create_task(collect(mapped))
+    await asyncio.sleep(10)
+    await mapped.aclose()
+    received, error = await task
+    assert received == [1.0]
+    assert isinstance(error, IteratorClosed)
+    assert str(error) == "load was closed while it was iterated over"
+    assert isinstance((await collect(mapped))[1], IteratorClosed)
+
+
+async def test_two_consumers_at_once_are_refused() -> None:
+    mapped = amap(Calls(), [100.0], limit=2, label="load")
+    task = asyncio.create_task(first(mapped))
+    await asyncio.sleep(1)
+    with pytest.raises(RuntimeError, match="load is iterated over twice at once"):
+        await anext(aiter(mapped))
+    with pytest.raises(IteratorClosed):
+        await task
+
+
+async def test_a_call_that_cancels_itself_is_an_error_and_not_a_lost_item() -> None:
+    async def cancel_itself(number: int) -> int:
+        if number == 1:
+            raise asyncio.CancelledError
+        return number
+
+    with pytest.raises(CallCancelled, match="cancel_itself cancelled itself") as caught:
+        async for _ in amap(cancel_itself, range(3), limit=1):
+            pass
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    outcomes = [outcome async for outcome in amap(cancel_itself, range(3), limit=1).outcomes()]
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), CallCancelled, type(None)]
+
+
+async def test_a_worker_that_is_cancelled_from_outside_is_an_error_and_not_a_lost_item() -> None:
+    calls = Calls()
+    mapped = amap(calls, [10.0] * 3, limit=3, label="load")
+    task = asyncio.create_task(first(mapped))
+    await asyncio.sleep(1)
+    next(other for other in asyncio.all_tasks() if other.get_name().startswith("load")).cancel()
+    await task
+    await mapped.aclose()
+    mapped = amap(calls, [10.0] * 3, limit=3, label="load")
+
+    consumer = asyncio.create_task(collect(mapped))
+    await asyncio.sleep(1)
+    next(other for other in asyncio.all_tasks() if other.get_name().startswith("load")).cancel()
+    received, error = await consumer
+    assert received == [10.0, 10.0]
+    assert isinstance(error, CallCancelled)
+
+
+async def test_what_is_not_an_exception_ends_it_as_well() -> None:
+    class Killed(BaseException):
+        pass
+
+    async def be_killed(_: int) -> int:
+        raise Killed
+
+    with pytest.raises(Killed):
+        async for _ in amap(be_killed, range(3), limit=2):
+            pass
+
+
+async def test_transient_errors_are_retried_where_a_policy_says_so() -> None:
+    attempts: list[int] = []
+
+    async def flaky(number: int) -> int:
+        attempts.append(number)
+        if attempts.count(number) < 3:
+            raise ConnectionResetError
+        return number
+
+    mapped = amap(flaky, range(5), limit=2, retry=Retry(attempts=3))
+    assert sorted([value async for value in mapped]) == list(range(5))
+    assert mapped.progress == Progress(done=5, failed=0, total=5)
+    with pytest.raises(ConnectionResetError):
+        async for _ in amap(flaky, range(5, 9), limit=2, retry=Retry(attempts=2)):
+            pass
+
+
+async def test_progress_knows_the_total_when_the_items_are_counted_or_have_ended() -> None:
+    mapped = amap(double, range(3), limit=1)
+    assert mapped.progress == Progress(done=0, failed=0, total=3)
+    unknown = amap(Calls(), stream(1.0, 1.0), limit=1)
+    totals = []
+    async for _ in unknown:
+        totals.append(unknown.progress.total)
+        await asyncio.sleep(10)
+    assert totals == [None, 2]
+
+
+async def test_few_items_start_few_workers() -> None:
+    calls = Calls()
+    mapped = amap(calls, [1.0] * 3, limit=10_000)
+    task = asyncio.create_task(first(mapped))
+    await asyncio.sleep(0.5)
+    assert len(asyncio.all_tasks()) <= 3 + 1 + 2
+    await task
+    await mapped.aclose()
+
+
+async def test_an_item_is_named_by_the_beginning_of_its_repr() -> None:
+    async def fail(_: object) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        async for _ in amap(fail, ["x" * 10_000], limit=1):
+            pass
+    assert len(caught.value.__notes__[0]) < 300
+
+
+@pytest.mark.parametrize(
+    ("function", "items", "limit", "error", "sentence"),
+    [
+        (None, [], 1, TypeError, "amap needs an async function, not None"),
+        (double, "abc", 1, TypeError, "items is one str, not an iterable of items"),
+        (double, 5, 1, TypeError, "items must be an iterable or an async iterable, not int"),
+        (double, [], 0, ValueError, "limit must be at least 1, not 0"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(
+    function: object, items: object, limit: int, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        amap(function, items, limit=limit)  # type: ignore[arg-type]
+
+
+async def test_a_function_that_is_not_async_is_an_error_of_its_first_item() -> None:
+    with pytest.raises(TypeError, match="await") as caught:
+        async for _ in amap(lambda number: number, [1], limit=1, label="load"):  # type: ignore[arg-type, return-value]
+            pass
+    assert caught.value.__notes__ == ["load: item 1"]
