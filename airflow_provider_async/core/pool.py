@@ -19,7 +19,7 @@ from airflow_provider_async.core.waiters import Waiter, Waiters
 from airflow_provider_async.errors import PoolClosed, PoolConnectError, PoolTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from types import TracebackType
 
     from tenacity import RetryCallState
@@ -67,7 +67,7 @@ class Pool(Generic[R, V]):
     :param retry: which connect errors are tried again and with what back-off, for as long as somebody waits; its number
         of attempts and its budget do not count here. Any other error is final: the pool does not connect again.
     :param clock: seconds, for ``max_idle`` and ``max_lifetime``.
-    :param name: stands in errors and in ``repr()``.
+    :param name: stands in errors.
     """
 
     def __init__(
@@ -198,9 +198,8 @@ class Pool(Generic[R, V]):
 
     def statistics(self) -> PoolStatistics:
         """Return the counts of this moment."""
-        return self._slots.statistics(
-            waiting=len(self._waiters), connects=self._connects, connect_errors=self._connect_errors
-        )
+        connects, errors = self._connects, self._connect_errors
+        return self._slots.statistics(waiting=len(self._waiters), connects=connects, connect_errors=errors)
 
     def __repr__(self) -> str:
         slots = self._slots
@@ -274,9 +273,7 @@ class Pool(Generic[R, V]):
 
     def _timeout(self, waiter: Waiter, waited: float) -> PoolTimeout:
         slots = self._slots
-        because = ""
-        if self._is_failing:
-            because = f"; connecting fails with {_describe(self._last_connect_error)}"
+        because = f"; connecting fails with {_describe(self._last_connect_error)}" if self._is_failing else ""
         error = PoolTimeout(
             f"{self.name}: {waiter.name} waited {waited:.1f} s for a lease: {slots.open} of {slots.size} open, "
             f"{slots.leased} of {slots.limit} leased, {len(self._waiters)} waiting{because}"
@@ -307,12 +304,11 @@ class Pool(Generic[R, V]):
         try:
             resource: R = await self._retry.retrying(stop=nobody_waits)(self._connect_once)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - those who wait are told
-            self._slots.connecting -= 1
             if self._state == "open" and not self._retry.is_transient(error):
                 self._refusal = error
         else:
-            self._slots.connecting -= 1
             self._slots.add(resource)
+        self._slots.connecting -= 1
         self._serve()
         if self._slots.ages:
             self._close_idle()
@@ -370,15 +366,13 @@ class Pool(Generic[R, V]):
         self._waiters.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        for task in self._connecting:
-            task.cancel()
+        _cancel(self._connecting)
         self._serve()
         await self._give_time_to(self._everything_returned())
         self._slots.retire_all(even_leased=True)
         self._serve()
         await self._give_time_to(self._everything_closed())
-        for task in self._closing:
-            task.cancel()
+        _cancel(self._closing)
         await asyncio.gather(*self._closing, return_exceptions=True)
         self._state = "closed"
 
@@ -390,6 +384,11 @@ class Pool(Generic[R, V]):
     async def _everything_closed(self) -> None:
         while self._closing:
             await asyncio.wait(self._closing)
+
+
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def _describe(error: BaseException | None) -> str:

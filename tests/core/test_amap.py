@@ -375,3 +375,25 @@ async def test_a_function_that_is_not_async_is_an_error_of_its_first_item() -> N
         async for _ in amap(lambda number: number, [1], limit=1, label="load"):  # type: ignore[arg-type, return-value]
             pass
     assert caught.value.__notes__ == ["load: item 1"]
+
+
+async def test_an_error_reaches_a_consumer_that_is_behind() -> None:
+    values = aiter(amap(Calls(), [1.0, 1.0, -5.0] + [1.0] * 20, limit=3))
+    await anext(values)
+    # The buffer is full and two workers wait for room when the third one's call fails.
+    await asyncio.sleep(10)
+    assert [await anext(values) for _ in range(5)] == [1.0] * 5
+    with pytest.raises(ValueError, match="no -5"):
+        await anext(values)
+
+
+async def test_the_first_of_several_errors_is_raised() -> None:
+    async def fail_even_in_clean_up(seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            raise LookupError(str(seconds))
+
+    with pytest.raises(LookupError, match="1"):
+        async for _ in amap(fail_even_in_clean_up, [30, 20, 1], limit=3):
+            pass

@@ -178,12 +178,22 @@ async def test_a_view_that_fails_costs_no_lease(server: Server) -> None:
 # Health
 
 
+async def raise_inside_a_lease(pool: ConnectionPool, error: Exception) -> int:
+    """Return the number of the connection that was leased when the error was raised."""
+    number = 0
+    try:
+        async with pool.lease() as connection:
+            number = connection.number
+            raise error
+    except type(error):
+        return number
+    raise AssertionError("a lease swallowed an error")
+
+
 async def test_an_error_of_the_callers_own_keeps_the_connection(server: Server) -> None:
     async with server.pool() as pool:
         for error in (ValueError(), KeyError("x"), ExceptionGroup("", [OSError()])):
-            with pytest.raises(type(error)):
-                async with pool.lease():
-                    raise error
+            assert await raise_inside_a_lease(pool, error) == 1
     assert server.attempts == 1
 
 
@@ -194,10 +204,7 @@ async def test_an_error_that_means_broken_costs_the_connection_even_as_a_cause_o
     caused.__cause__.__cause__ = caused
     async with server.pool() as pool:
         for number, error in enumerate([server.broken(), caused, circular], start=1):
-            with pytest.raises(type(error)):
-                async with pool.lease() as connection:
-                    assert connection.number == number
-                    raise error
+            assert await raise_inside_a_lease(pool, error) == number
     assert len(server.connections) == 3
     assert server.open == []
 
@@ -230,11 +237,8 @@ async def test_a_faulty_health_check_counts_against_the_connection(server: Serve
         raise LookupError
 
     async with server.pool(is_broken=fail) as pool:
-        for _ in range(2):
-            with pytest.raises(KeyError):
-                async with pool.lease():
-                    raise KeyError
-        assert server.attempts == 2
+        assert await raise_inside_a_lease(pool, KeyError()) == 1
+        assert await raise_inside_a_lease(pool, KeyError()) == 2
     checks = iter([True, True])
     async with server.pool(is_usable=lambda _: next(checks)) as pool:
         async with pool.lease():
@@ -248,9 +252,7 @@ async def test_a_broken_connection_takes_no_new_lease_and_is_closed_when_the_las
     async with server.pool(size=1, leases=3) as pool:
         holders = [asyncio.create_task(hold(pool, done)) for _ in range(2)]
         await settle()
-        with pytest.raises(type(server.broken())):
-            async with pool.lease():
-                raise server.broken()
+        assert await raise_inside_a_lease(pool, server.broken()) == 1
         late_comer = asyncio.create_task(hold(pool, done))
         await settle()
         statistics = pool.statistics()
@@ -271,7 +273,7 @@ async def test_a_cancelled_lease_keeps_or_spoils_its_connection_as_the_owner_say
             task.cancel()
             await asyncio.wait([task])
             # A time-out inside a lease leaves it as an error whose cause is the cancellation.
-            with pytest.raises(TimeoutError):  # noqa: PT012 - the order of the two is the point
+            with pytest.raises(TimeoutError):
                 async with pool.lease(), asyncio.timeout(1):
                     await asyncio.sleep(2)
             async with pool.lease():
@@ -681,3 +683,22 @@ async def test_statistics_are_a_frozen_record(server: Server) -> None:
             connects=1,
             connect_errors=0,
         )
+
+
+async def test_an_error_that_is_its_own_cause_is_no_endless_riddle(server: Server) -> None:
+    error, cause = ValueError(), KeyError()
+    error.__cause__, cause.__cause__ = cause, error
+    async with server.pool(is_broken=None) as pool:
+        assert await raise_inside_a_lease(pool, error) == 1
+        assert await raise_inside_a_lease(pool, server.broken()) == 1
+
+
+async def test_an_expired_connection_is_noticed_when_it_is_wanted(server: Server) -> None:
+    now = 0.0
+    async with server.pool(max_lifetime=100, clock=lambda: now) as pool:
+        async with pool.lease():
+            pass
+        # The clock jumps, as it does when a machine was asleep: no timer has fired.
+        now = 1000.0
+        async with pool.lease() as connection:
+            assert connection.number == 2

@@ -100,3 +100,23 @@ async def test_an_acquirer_that_is_cancelled_while_connecting_leaves_the_connect
         async with pool.lease():
             pass
     assert server.attempts == 1
+
+
+@pytest.mark.parametrize("event", ["served", "timed out", "closed"])
+async def test_a_waiter_that_is_cancelled_but_not_told_yet_is_passed_over(server: Server, event: str) -> None:
+    pool = server.pool(acquire_timeout=5, close_timeout=0)
+    async with pool:
+        async with pool.lease():
+            waiter = asyncio.create_task(pool.lease().__aenter__())
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(1)
+            if event == "timed out":
+                loop.call_at(5, waiter.cancel)
+                await asyncio.sleep(5)
+            else:
+                waiter.cancel()
+        if event == "served":
+            async with pool.lease():
+                pass
+    assert waiter.cancelled()
+    assert pool.statistics().leased == 0
