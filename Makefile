@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+# `make PYTHON=python3.12 test` chooses the interpreter, `AIRFLOW_VERSION=3.1.8 make system-test` the Airflow.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Named after the interpreter, so that another PYTHON makes another .venv.
+STAMP := .venv/.installed-with-$(notdir $(PYTHON))
+ENVIRONMENTS := $(BIN)/python scripts/environments.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-versions test-lowest lint types docs bench system-test wheel-check clean
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP)  ## install Airflow, this package and the tools into .venv
+
+# The bridge is installed as a copy: an editable install does not follow its changes.
+$(STAMP): pyproject.toml airflow_provider_async/_airflow_bridge.py
+	@$(PYTHON) -c '' 2>/dev/null \
+	    || { echo "$(PYTHON) is not installed: choose another interpreter with \`make PYTHON=...\`." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): choose another with \`make PYTHON=...\`." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Installing into .venv: about a minute, once."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@
+
+demo: $(STAMP)  ## run the main job on real input: 2,000 files from an SFTP server into a database
+	@$(BIN)/python -m airflow_provider_async.example_dags.demo
+
+test: $(STAMP)  ## run the tests, and check how much of the code they cover
+	@$(BIN)/python -m pytest --cov --cov-report=term
+	@report=$$($(BIN)/coverage report --include='airflow_provider_async/core/*' --fail-under=100) \
+	    || { echo "$$report"; echo "The tests must cover the whole of core/." >&2; exit 1; }
+
+test-versions: $(STAMP)  ## run the tests on every supported Airflow with every Python found
+	@$(ENVIRONMENTS) test $(AIRFLOW_VERSION)
+
+test-lowest: $(STAMP)  ## run the tests with the lower bounds of the dependencies
+	@$(ENVIRONMENTS) test lowest
+
+lint: $(STAMP)  ## check style, layers and declared dependencies
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/deptry .
+
+types: $(STAMP)  ## check types
+	@$(BIN)/mypy
+
+docs: $(STAMP)  ## build the documentation in docs/_build/html
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+bench: $(STAMP)  ## measure each performance claim
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+system-test: $(STAMP)  ## run whole DAGs on every supported Airflow
+	@$(ENVIRONMENTS) system-test $(AIRFLOW_VERSION)
+
+wheel-check: $(STAMP)  ## build the wheel and check that Airflow registers it
+	@$(BIN)/python -m pytest -m wheel tests/registration
+
+clean:  ## remove everything that was made here
+	rm -rf .venv .venvs build dist docs/_build .coverage* .hypothesis .import_linter_cache \
+	    .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
