@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AsyncSFTPHook: from an Airflow Connection to a connected client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from airflow_provider_async.sftp.connection import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import asyncssh
+
+    from airflow_provider_async.sftp.connection import ConnectionFields, SFTPSettings
+    from airflow_provider_async.sftp.session import SFTPSession
+
+__all__ = ["AsyncSFTPHook"]
+
+
+class AsyncSFTPHook:
+    """
+    Connects to the server of an ``sftp`` or ``ssh`` Connection, whose fields mean what they mean to Airflow's SFTPHook.
+
+    The Connection is read once, when it is first needed. Host keys are checked unless its extra
+    ``no_host_key_check`` is true.
+
+    :param sftp_conn_id: the Connection's id.
+    :param connection: the Connection itself, for scripts and tests without Airflow's database.
+    """
+
+    def __init__(self, sftp_conn_id: str = "sftp_default", *, connection: ConnectionFields | None = None) -> None:
+        self.sftp_conn_id = sftp_conn_id
+        self._connection = connection
+        self._settings: SFTPSettings | None = None
+        self._options: asyncssh.SSHClientConnectionOptions | None = None
+
+    async def read(self) -> SFTPSettings:
+        """
+        Read the Connection, load its keys, and check everything that can be checked without the server.
+
+        :return: what the Connection says.
+        :raises InvalidConnection: naming the Connection and the field that cannot be used.
+        """
+        settings, _ = await self._read()
+        return settings
+
+    async def _read(self) -> tuple[SFTPSettings, asyncssh.SSHClientConnectionOptions]:
+        from airflow_provider_async.sftp.options import connect_options
+
+        if self._settings is None or self._options is None:
+            connection = self._connection
+            if connection is None:
+                from airflow_provider_async.runtime.connections import get_connection
+
+                connection = await get_connection(self.sftp_conn_id)
+            settings = read_settings(connection, getattr(connection, "conn_id", None) or self.sftp_conn_id)
+            self._settings, self._options = settings, connect_options(settings)
+        return self._settings, self._options
+
+    async def open_connection(self) -> asyncssh.SSHClientConnection:
+        """
+        Connect and log in; the caller closes the connection.
+
+        :raises InvalidConnection: if a field of the Connection cannot be used.
+        :raises asyncssh.Error: if the login or the server's host key is refused, or the protocol fails.
+        :raises OSError: if the server cannot be reached, or not in time.
+        """
+        from airflow_provider_async.sftp.session import open_connection
+
+        return await open_connection(*await self._read())
+
+    async def open_session(self) -> SFTPSession:
+        """
+        Connect, log in and open an SFTP session; the caller closes it. Raises what :meth:`open_connection` does.
+
+        :raises asyncssh.ChannelOpenError: if the server offers no SFTP.
+        """
+        from airflow_provider_async.sftp.session import open_session
+
+        return await open_session(*await self._read())
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[asyncssh.SFTPClient]:
+        """
+        Give one connected SFTP client, and close its connection at the end. Raises what :meth:`open_session` does.
+
+        A pool is better for more than a few files: see :class:`~airflow_provider_async.sftp.SFTPClientPool`.
+        """
+        session = await self.open_session()
+        try:
+            yield session.client
+        finally:
+            await session.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Connect and ask for the working directory. Callable from code that is not async, as Airflow's hooks are.
+
+        :return: whether it worked, and a sentence for the user.
+        """
+        # Run in a thread, which has no event loop yet: a caller may be inside of one without knowing it.
+        answer: list[tuple[bool, str]] = []
+        thread = threading.Thread(target=lambda: answer.append(asyncio.run(self._try())), name="test_connection")
+        thread.start()
+        thread.join()
+        return answer[0]
+
+    async def _try(self) -> tuple[bool, str]:
+        try:
+            async with self.connect() as client:
+                await client.realpath(".")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return False, str(error) or type(error).__name__
+        return True, "Connection successfully tested"

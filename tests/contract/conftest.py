@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pools that keep the contract, each with a server of its own; a new protocol adds its harness here."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+import pytest
+
+from airflow_provider_async.core.pool import Pool
+from airflow_provider_async.core.retry import Retry
+from airflow_provider_async.sftp import SFTPClientPool
+from tests.servers.sftp import AsyncsshServer, Proxy, asyncssh_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+    from types import TracebackType
+
+    import asyncssh
+
+    from airflow_provider_async.core.pool import PoolStatistics
+
+SOON = Retry(initial_seconds=0.01, max_seconds=0.05)
+
+
+class AnyPool(Protocol):
+    """What all pools have in common."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def statistics(self) -> PoolStatistics: ...
+
+
+class Harness(ABC):
+    """One kind of pool and its server."""
+
+    #: What stands in the errors and must not, respectively.
+    name: str
+    secret: str
+
+    @abstractmethod
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        """Make a pool of ``size`` connections; the password is the right one if it is not given."""
+
+    @abstractmethod
+    def lease(self, pool: AnyPool) -> AbstractAsyncContextManager[object]:
+        """Borrow from a pool that :meth:`pool` made."""
+
+    @abstractmethod
+    async def use(self, client: object) -> None:
+        """Ask the server something."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Cut all connections at the server's side."""
+
+    @property
+    @abstractmethod
+    def logins(self) -> int:
+        """How many logins were tried."""
+
+    @property
+    @abstractmethod
+    def open(self) -> int:
+        """How many connections the server has."""
+
+    async def all_closed(self) -> bool:
+        """Tell whether the server soon has no connection."""
+        async with asyncio.timeout(5):
+            while self.open:  # noqa: ASYNC110 - the server's side tells nobody
+                await asyncio.sleep(0.005)
+        return True
+
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class CoreHarness(Harness):
+    """The Pool itself, over a server that wants a password and then repeats what it is told."""
+
+    name = "core"
+    secret = "sesame"
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._logins = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            password = await reader.readline()
+            if password:
+                self._logins += 1
+            if password.decode().strip() == self.secret:
+                writer.write(b"welcome\n")
+                while line := await reader.readline():
+                    writer.write(line)
+            else:
+                writer.write(b"no\n")
+        except ConnectionError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> Pool[Stream, Stream]:
+        async def connect() -> Stream:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(f"{password or self.secret}\n".encode())
+            answer = await reader.readline()
+            if answer == b"no\n":
+                writer.close()
+                raise PermissionError("wrong password")
+            if not answer:
+                raise ConnectionResetError
+            return reader, writer
+
+        async def close(stream: Stream) -> None:
+            stream[1].close()
+
+        return Pool(
+            connect,
+            close=close,
+            size=size,
+            leases=1,
+            is_usable=lambda stream: not (stream[0].at_eof() or stream[0].exception() or stream[1].is_closing()),
+            is_broken=lambda error: isinstance(error, ConnectionError),
+            after_cancel="discard",
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+            name=self.name,
+        )
+
+    def lease(self, pool: AnyPool) -> AbstractAsyncContextManager[object]:
+        assert isinstance(pool, Pool)
+        return pool.lease()
+
+    async def use(self, client: object) -> None:
+        reader, writer = cast("Stream", client)
+        writer.write(b"hello\n")
+        if await reader.readline() != b"hello\n":
+            raise ConnectionResetError
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    @property
+    def logins(self) -> int:
+        return self._logins
+
+    @property
+    def open(self) -> int:
+        return len(self._writers)
+
+
+@dataclass
+class SFTPHarness(Harness):
+    """SFTPClientPool over asyncssh's server, behind a proxy that cuts."""
+
+    server: AsyncsshServer
+    proxy: Proxy
+    name = "SFTPClientPool('sftp_default')"
+    secret = "right"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> SFTPClientPool:
+        connection = replace(self.server.connection(), port=self.proxy.port, password=password or self.secret)
+        return SFTPClientPool(
+            connection=connection,
+            pool_size=size,
+            max_concurrency=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    def lease(self, pool: AnyPool) -> AbstractAsyncContextManager[asyncssh.SFTPClient]:
+        assert isinstance(pool, SFTPClientPool)
+        return pool.get_sftp_client()
+
+    async def use(self, client: object) -> None:
+        await cast("asyncssh.SFTPClient", client).listdir("/")
+
+    def cut(self) -> None:
+        self.proxy.cut()
+
+    @property
+    def logins(self) -> int:
+        return len(self.server.attempts)
+
+    @property
+    def open(self) -> int:
+        return self.proxy.connections
+
+
+@asynccontextmanager
+async def core_harness(_: Path) -> AsyncIterator[Harness]:
+    harness = CoreHarness()
+    listener = await asyncio.start_server(harness.serve, "127.0.0.1", 0)
+    harness.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield harness
+    finally:
+        listener.close()
+        harness.cut()
+
+
+@asynccontextmanager
+async def sftp_harness(folder: Path) -> AsyncIterator[Harness]:
+    async with asyncssh_server(folder) as server, Proxy(server.port).running() as proxy:
+        yield SFTPHarness(server, proxy)
+
+
+@pytest.fixture(params=[core_harness, sftp_harness], ids=["core", "sftp"])
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    async with request.param(tmp_path) as running:
+        yield running
