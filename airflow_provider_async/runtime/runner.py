@@ -249,11 +249,17 @@ class Runner(Generic[T]):
 
     def _end_tasks(self, loop: asyncio.AbstractEventLoop, main: asyncio.Task[T]) -> None:
         cancelled = {main}
-        while (tasks := asyncio.all_tasks(loop)) and time.monotonic() < self._until:
-            for task in tasks - cancelled:
+        now = time.monotonic()
+        patience = now + (self._until - now) / 2
+        while (tasks := asyncio.all_tasks(loop)) and (now := time.monotonic()) < self._until:
+            # Who is being cancelled already is cleaning up, which a second cancellation would interrupt: other branches
+            # of a gather, say, whose first one has ended. It is cancelled again when half of the time is over.
+            due = {task for task in tasks - cancelled if now >= patience or not task.cancelling()}
+            for task in due:
                 task.cancel("the task is over")
-            cancelled |= tasks
-            self._drive(tasks, lambda: self._until)
+            cancelled |= due
+            until = patience if now < patience else math.inf
+            self._drive(tasks, lambda until=until: min(until, self._until))  # type: ignore[misc]
         for task in tasks:
             name = "The task's coroutine" if task is main else f"The background task {task.get_name()}"
             leftovers.cut_off(task, name)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -498,6 +498,44 @@ def test_background_tasks_are_cancelled_and_awaited(loop_factory: LoopFactory) -
 
     assert make(loop_factory).run(main) == "3 left behind"
     assert sorted(ended) == [0, 1, 2]
+
+
+def test_clean_up_that_has_begun_is_not_cancelled_a_second_time() -> None:
+    cleaned_up = []
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.1)
+            cleaned_up.append(True)
+
+    async def main() -> None:
+        # The gather is over as soon as its first branch is, while the other one still cleans up.
+        await asyncio.gather(asyncio.sleep(3600), clean_up())
+
+    with pytest.raises(TimeoutError):
+        Runner[None](timeout_seconds=0.05).run(main)
+    assert cleaned_up == [True]
+
+
+def test_a_task_that_swallowed_its_first_cancellation_is_given_another() -> None:
+    ended = []
+
+    async def go_on() -> None:
+        try:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(True)
+
+    async def main() -> None:
+        await asyncio.gather(asyncio.sleep(3600), go_on())
+
+    with pytest.raises(TimeoutError):
+        Runner[None](timeout_seconds=0.05).run(main)
+    assert ended == [True]
 
 
 def test_tasks_that_clean_up_starts_are_ended_too() -> None:
