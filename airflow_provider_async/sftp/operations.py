@@ -102,7 +102,7 @@ class Operations:
 
     async def discard(self, path: str) -> None:
         """Remove a remote file, if that can be done soon."""
-        with suppress(PoolError, TimeoutError, asyncssh.Error):
+        with suppress(PoolError, asyncssh.Error, OSError):
             async with asyncio.timeout(_REMOVE_SECONDS):
                 await self.run(partial(transfer.remove_quietly, path=path))
 

@@ -80,14 +80,9 @@ class SFTPSession:
         return LeasedSFTPClient(self.client)
 
     async def close(self) -> None:
-        """Close the session and its connection; when cancelled, at once."""
+        """Close the session and its connection, which does not take the server's consent."""
         self.connection.close()
-        try:
-            await self.connection.wait_closed()
-        except BaseException:
-            # A server that takes nothing more would keep the connection open, with what was still to be sent.
-            self.connection.abort()
-            raise
+        await self.connection.wait_closed()
 
 
 async def open_session(settings: SFTPSettings, options: asyncssh.SSHClientConnectionOptions) -> SFTPSession:

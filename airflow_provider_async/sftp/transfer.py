@@ -121,7 +121,7 @@ async def remove_quietly(client: asyncssh.SFTPClient, path: str) -> None:
     """Remove a file if that can be done soon; its failure is no news after what led here. Not cancelled halfway."""
 
     async def remove() -> None:
-        with suppress(asyncssh.SFTPError, OSError):
+        with suppress(asyncssh.Error, OSError):
             async with asyncio.timeout(_REMOVE_SECONDS):
                 await client.remove(path)
 
@@ -174,7 +174,7 @@ async def _send(client: asyncssh.SFTPClient, take: Callable[[int], bytes], path:
 def _close_in_background(file: asyncssh.SFTPClientFile) -> None:
     # Whoever is being cancelled, or has met a server that does not answer, cannot wait for one more answer.
     async def close() -> None:
-        with suppress(asyncssh.SFTPError, OSError):
+        with suppress(asyncssh.Error, OSError):
             await file.close()
 
     task = asyncio.get_running_loop().create_task(close())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import getpass
 import os
@@ -120,6 +121,8 @@ class Sshd:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         command = [self._program, "-D", "-f", str(self._folder / "sshd_config"), "-E", str(self._log)]
         self._process = subprocess.Popen(command)
+        # For a test run that ends without its teardowns.
+        atexit.register(self.stop)
         give_up_at = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -133,6 +136,7 @@ class Sshd:
 
     def stop(self) -> None:
         """End the server and all of its sessions at once, as a crash would."""
+        atexit.unregister(self.stop)
         if self._process is not None:
             sessions = list(_descendants(self._process.pid))
             self._process.kill()

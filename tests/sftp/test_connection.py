@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import Connection
 
 from airflow_provider_async.errors import InvalidConnection
 from airflow_provider_async.sftp.connection import SFTPSettings, read_settings
@@ -144,6 +146,26 @@ def test_an_impossible_port_is_refused(port: int) -> None:
 def test_a_missing_known_hosts_file_does_not_matter_when_it_is_not_needed() -> None:
     assert read(extras={"known_hosts": "/no/such/file", "no_host_key_check": True}).check_host_key is False
     assert read(extras={"known_hosts": "/no/such/file", "host_key": "ssh-rsa AAAA"}).host_key == "ssh-rsa AAAA"
+
+
+def test_an_airflow_connection_is_read() -> None:
+    connection = Connection(
+        conn_id="partner",
+        conn_type="sftp",
+        host="sftp.example.com",
+        login="alice",
+        password="right",
+        extra=json.dumps({"no_host_key_check": "true", "pool_size": 4}),
+    )
+
+    assert read_settings(connection, connection.conn_id) == SFTPSettings(
+        conn_id="partner",
+        host="sftp.example.com",
+        login="alice",
+        password="right",
+        check_host_key=False,
+        pool_size=4,
+    )
 
 
 def test_secrets_do_not_show() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import socket
@@ -225,18 +224,6 @@ async def test_the_connection_is_closed_with_the_client(sshd: Sshd) -> None:
     assert not session.is_usable()
     with pytest.raises(asyncssh.SFTPError):
         await session.client.stat("/")
-
-
-async def test_a_session_that_is_closed_in_a_hurry_does_not_wait_for_the_server(sshd: Sshd) -> None:
-    session = await AsyncSFTPHook(connection=sshd.connection()).open_session()
-    closing = asyncio.ensure_future(session.close())
-    await asyncio.sleep(0)
-
-    closing.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    await session.connection.wait_closed()
 
 
 async def test_a_server_without_sftp_is_left_again(tmp_path: Path) -> None:

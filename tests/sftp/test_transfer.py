@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from airflow_provider_async.sftp import SFTPClientPool, TransferredFile
 from tests.servers.sftp import FolderServer, asyncssh_server, until, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.servers.sftp import Proxy, Sshd
 
@@ -36,6 +37,17 @@ def local(tmp_path: Path) -> Path:
     folder = tmp_path / "local"
     folder.mkdir()
     return folder
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let this process write no larger files. Not for longer than needed: it also writes the report of the tests."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -163,14 +175,11 @@ async def test_a_failed_download_leaves_the_old_file_and_nothing_else(
 
 
 async def test_a_local_file_that_cannot_grow_ends_a_download_with_the_name_of_the_file(
-    pool: SFTPClientPool, sshd: Sshd, local: Path, request: pytest.FixtureRequest
+    pool: SFTPClientPool, sshd: Sshd, local: Path
 ) -> None:
     (path,) = write_files(sshd.files, 1)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
 
-    with pytest.raises(OSError, match="File too large") as raised:
+    with files_up_to(1000), pytest.raises(OSError, match="File too large") as raised:
         async for _ in pool.download_many([path], local):
             pass
 
