@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
-# `make PYTHON=python3.12 test` chooses the interpreter, `AIRFLOW_VERSION=3.1.8 make system-test` the Airflow.
+# `make PYTHON=python3.12 test` chooses the interpreter, `AIRFLOW_VERSION=3.1.8 make system-test` the Airflow,
+# `make demo ARGS=--help` tells what else the demo can do.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml airflow_provider_async/_airflow_bridge.py
 	@touch $@
 
 demo: $(STAMP)  ## run the main job on real input: 2,000 files from an SFTP server into a database
-	@$(BIN)/python -m airflow_provider_async.example_dags.demo
+	@$(BIN)/python -m airflow_provider_async.example_dags.demo $(ARGS)
 
 test: $(STAMP)  ## run the tests, and check how much of the code they cover
 	@$(BIN)/python -m pytest --cov --cov-report=term

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 # How long to wait for the server's word on whether it was the server that ended the task.
-_STATE_SECONDS = 1.0
+_STATE_SECONDS = 0.5
 
 LoopName = Literal["asyncio", "uvloop"]
 

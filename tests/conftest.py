@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,13 @@ os.environ.update(
     AIRFLOW__CORE__DAGS_FOLDER=str(_airflow_home / "dags"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
 )
+
+# nohup, and a shell that starts a job in the background, hand these down ignored, and what the tests start and stop
+# would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("project", hypothesis.settings(), deadline=None)

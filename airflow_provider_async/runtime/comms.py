@@ -37,6 +37,8 @@ _COMMS = "SUPERVISOR_COMMS"
 # answer for this long, it has sent no heartbeat either, and Airflow has given the task up.
 ANSWER_SECONDS = 300.0
 
+_OVER = "The task is over: what it left behind can ask Airflow's supervisor nothing."
+
 # True in the context of a request that is answered in this process, as under dag.test(), and in whatever thread of
 # the API server it is handed to.
 _answering: contextvars.ContextVar[bool] = contextvars.ContextVar("answering", default=False)
@@ -54,10 +56,12 @@ class SupervisorProxy:
         self._pid = os.getpid()
         self._failure: str | None = None
         self._closed = False
+        # Reentrant, because a signal handler may ask too.
+        self._gate = threading.RLock()
         self._requests: SimpleQueue[tuple[Future[Any], contextvars.Context, object] | None] = SimpleQueue()
+        self._idle = threading.Event()
         self._set_socket_timeout(ANSWER_SECONDS)
-        self._thread = threading.Thread(target=self._serve, name="supervisor-requests", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._serve, name="supervisor-requests", daemon=True).start()
 
     @property
     def in_process(self) -> bool:
@@ -98,13 +102,15 @@ class SupervisorProxy:
 
     def close(self) -> None:
         """Wait for the request under way, so that core finds the socket idle and in step; refuse all others."""
-        self._closed = True
-        self._requests.put(None)
+        with self._gate:
+            self._closed = True
+            self._requests.put(None)
         until = time.monotonic() + ANSWER_SECONDS
         interruption: BaseException | None = None
-        while self._thread.is_alive() and (left := until - time.monotonic()) > 0:
+        # Not Thread.join(): when a signal's handler raises in it, Python 3.11 takes the thread for ended.
+        while not self._idle.is_set() and (left := until - time.monotonic()) > 0:
             try:
-                self._thread.join(left)
+                self._idle.wait(left)
             except BaseException as error:  # noqa: BLE001 - a signal's: raised when core can be let at the socket
                 interruption = error
         self._set_socket_timeout(0)
@@ -115,7 +121,10 @@ class SupervisorProxy:
         if os.getpid() != self._pid:
             raise SupervisorUnavailable("A process forked by a task cannot ask Airflow's supervisor: ask in the task.")
         answer: Future[Any] = Future()
-        self._requests.put((answer, contextvars.copy_context(), msg))
+        with self._gate:
+            if self._closed:
+                raise SupervisorUnavailable(_OVER)
+            self._requests.put((answer, contextvars.copy_context(), msg))
         return answer
 
     def _serve(self) -> None:
@@ -127,10 +136,11 @@ class SupervisorProxy:
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
                     answer.set_exception(error)
             del answer, context, msg, request  # or the last one lives until the next
+        self._idle.set()
 
     def _ask(self, msg: object) -> Any:  # noqa: ANN401
         if self._closed:
-            raise SupervisorUnavailable("The task is over.")
+            raise SupervisorUnavailable(_OVER)
         if self._failure is not None:
             raise SupervisorUnavailable(self._failure)
         if self.in_process:

@@ -115,7 +115,7 @@ class Runner(Generic[T]):
                 self._drive([task], lambda: self._main_until)
                 self._bound(CLEAN_UP_SECONDS)
                 self._end_tasks(loop, task)
-                threads.end(lambda: self._until)
+                threads.end(self._end_by(math.inf))
                 leftovers.end_processes(leftovers.child_processes() - processes)
         finally:
             loop.close()
@@ -229,10 +229,10 @@ class Runner(Generic[T]):
             try:
                 self._driving_until = until
                 loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                self._escape(error)
             except asyncio.CancelledError:
                 log.debug("The event loop was interrupted between two callbacks.")
+            except BaseException as error:  # noqa: BLE001 - an exit, Ctrl-C, or of a signal handler of the user's
+                self._escape(error)
             finally:
                 self._driving_until = None
                 if timer is not None:
@@ -249,8 +249,7 @@ class Runner(Generic[T]):
 
     def _end_tasks(self, loop: asyncio.AbstractEventLoop, main: asyncio.Task[T]) -> None:
         cancelled = {main}
-        now = time.monotonic()
-        patience = now + (self._until - now) / 2
+        patience = (time.monotonic() + self._until) / 2
         while (tasks := asyncio.all_tasks(loop)) and (now := time.monotonic()) < self._until:
             # Who is being cancelled already is cleaning up, which a second cancellation would interrupt: other branches
             # of a gather, say, whose first one has ended. It is cancelled again when half of the time is over.
@@ -258,8 +257,7 @@ class Runner(Generic[T]):
             for task in due:
                 task.cancel("the task is over")
             cancelled |= due
-            until = patience if now < patience else math.inf
-            self._drive(tasks, lambda until=until: min(until, self._until))  # type: ignore[misc]
+            self._drive(tasks, self._end_by(patience if now < patience else math.inf))
         for task in tasks:
             name = "The task's coroutine" if task is main else f"The background task {task.get_name()}"
             leftovers.cut_off(task, name)
@@ -269,6 +267,9 @@ class Runner(Generic[T]):
         if not closing.done():
             leftovers.cut_off(closing, "The closing of async generators")
         leftovers.report_unseen_failures(loop, seen=main)
+
+    def _end_by(self, limit: float) -> Callable[[], float]:
+        return lambda: min(limit, self._until)
 
     def _result(self, task: asyncio.Task[T]) -> T:
         if self._stop is not None:

@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ def _runs_loop(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_MACHINERY[0]) or frame.f_code.co_filename == _RUNNER
 
 
-def where(task: asyncio.Future[object]) -> str:
+def where(task: asyncio.Future[Any]) -> str:
     """
     Say where a task waits.
 

@@ -16,6 +16,7 @@ from airflow_provider_async.runtime import leftovers, runner, watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
 @pytest.fixture
 def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that a test can wait for, in the same order of size as the real ones."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def decoder_of(supervisor: Supervisor) -> Any:
+def decoder_of(supervisor: Supervisor) -> Any:  # noqa: ANN401 - generic, and not always over the same
     return CommsDecoder(socket=supervisor.task_side)
 
 
@@ -107,7 +107,7 @@ async def test_a_request_that_is_cancelled_in_the_queue_is_never_sent(
     third = asyncio.create_task(ask_async(proxy, "third"))
     await asyncio.sleep(0)
     release.set()
-    assert await asyncio.gather(first, third) == ["value of first", "value of third"]
+    assert (await first, await third) == ("value of first", "value of third")
     assert supervisor.asked == ["first", "third"]
 
 
@@ -129,10 +129,15 @@ class Alarm(BaseException):
     pass
 
 
-def ring_when(event: threading.Event) -> None:
+def ring_when(condition: Callable[[], object]) -> None:
+    """Send the main thread an alarm once the condition holds."""
+    thread = threading.main_thread().ident
+    assert thread is not None
+
     def ring() -> None:
-        event.wait()
-        os.kill(os.getpid(), signal.SIGALRM)
+        while not condition():
+            time.sleep(0.01)
+        signal.pthread_kill(thread, signal.SIGALRM)
 
     threading.Thread(target=ring, daemon=True).start()
 
@@ -141,9 +146,10 @@ def test_a_signal_handler_that_raises_interrupts_only_the_waiting(
     proxy: SupervisorProxy, supervisor: Supervisor
 ) -> None:
     release = supervisor.hold("first")
-    ring_when(supervisor.arrived["first"])
-    with alarm_raises(Alarm), pytest.raises(Alarm):
-        ask(proxy, "first")
+    with alarm_raises(Alarm):
+        ring_when(supervisor.arrived["first"].is_set)
+        with pytest.raises(Alarm):
+            ask(proxy, "first")
     release.set()
     assert ask(proxy, "second") == "value of second"
 
@@ -223,9 +229,7 @@ def test_half_an_answer_is_none(proxy: SupervisorProxy, supervisor: Supervisor) 
         ask(proxy, "first")
 
 
-def test_a_supervisor_that_never_answers_is_given_up(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_supervisor_that_never_answers_is_given_up(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comms, "ANSWER_SECONDS", 0.2)
     proxy = SupervisorProxy(decoder_of(supervisor))
     supervisor.hold("first")
@@ -285,7 +289,7 @@ def test_a_signal_handler_that_raises_while_closing_is_heard_when_the_channel_is
     threading.Thread(target=ask, args=[proxy, "first"]).start()
     supervisor.arrived["first"].wait()
     with alarm_raises(Alarm):
-        ring_when(supervisor.arrived["first"])
+        ring_when(lambda: proxy._closed)
         threading.Timer(0.2, release.set).start()
         with pytest.raises(Alarm):
             proxy.close()
@@ -301,7 +305,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     return install
 
 
-def in_task_runner() -> Any:
+def in_task_runner() -> Any:  # noqa: ANN401 - the global, whatever it is
     return vars(task_runner)["SUPERVISOR_COMMS"]
 
 

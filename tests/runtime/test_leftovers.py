@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("short_bounds", "nothing_left_behind")
+pytestmark = [
+    pytest.mark.usefixtures("short_bounds", "nothing_left_behind"),
+    pytest.mark.timeout(method="thread"),  # the other method needs SIGALRM, which a run takes over
+]
 
 # A forked child of a real task has core's handler, which ignores SIGTERM.
 IGNORES_SIGTERM = """

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-pytestmark = pytest.mark.usefixtures("short_bounds", "nothing_left_behind")
+pytestmark = [
+    pytest.mark.usefixtures("short_bounds", "nothing_left_behind"),
+    pytest.mark.timeout(method="thread"),  # the other method needs SIGALRM, which a run takes over
+]
 
 FOREVER = 3600.0
 
@@ -38,9 +41,7 @@ class TimedOut(Ended):
 
 
 def make(loop_factory: LoopFactory = asyncio.new_event_loop, *, timeout_seconds: float | None = None) -> Runner[Any]:
-    return Runner(
-        timeout_seconds=timeout_seconds, loop_factory=loop_factory, timeout_error=TimedOut, kill_error=Killed
-    )
+    return Runner(timeout_seconds=timeout_seconds, loop_factory=loop_factory, timeout_error=TimedOut, kill_error=Killed)
 
 
 @contextmanager
@@ -475,6 +476,29 @@ def test_an_exit_in_a_background_task_cancels_the_coroutine(loop_factory: LoopFa
     with at_most(2), pytest.raises(SystemExit) as caught:
         make(loop_factory).run(main)
     assert caught.value.code == 3
+    assert cleaned_up == [True]
+
+
+def test_an_error_of_a_signal_handler_of_the_users_cancels_the_coroutine() -> None:
+    cleaned_up = []  # with asyncio's loop: uvloop only logs such an error
+
+    def handler(*_: object) -> None:
+        raise Ended("of a signal handler")
+
+    async def main() -> None:
+        send_soon(signal.SIGUSR1)
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned_up.append(True)
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with at_most(2), pytest.raises(Ended, match="of a signal handler"):
+            make().run(main)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
     assert cleaned_up == [True]
 
 

@@ -81,11 +81,11 @@ def test_an_error_of_the_machinery_alone_keeps_its_innermost_frame() -> None:
     async def main() -> None:
         await asyncio.sleep(3600)
 
-    try:
+    with pytest.raises(TimeoutError) as caught:
         Runner[None](timeout_seconds=0).run(main)
-    except TimeoutError as caught:
-        error = caught
-        error.__traceback__ = caught.__traceback__ and caught.__traceback__.tb_next
+    error = caught.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # without the frame of this test
     tracebacks.trim(error)
     assert functions(error) == ["run"]
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-pytestmark = pytest.mark.usefixtures("short_bounds", "nothing_left_behind")
+pytestmark = [
+    pytest.mark.usefixtures("short_bounds", "nothing_left_behind"),
+    pytest.mark.timeout(method="thread"),  # the other method needs SIGALRM, which a run takes over
+]
 
 
 def wait_for_report(caplog: pytest.LogCaptureFixture) -> bool:
@@ -90,9 +93,7 @@ def test_a_debugger_may_hold_the_loop(monkeypatch: pytest.MonkeyPatch, caplog: p
 
 def test_a_thread_that_runs_no_loop_yet_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
-    with Watchdog(
-        loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: False, interrupt=sys.exit
-    ):
+    with Watchdog(loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: False, interrupt=sys.exit):
         time.sleep(0.2)
     loop.close()
     assert caplog.records == []
@@ -102,9 +103,7 @@ def test_a_loop_that_is_closed_needs_no_watching() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     before = threading.active_count()
-    with Watchdog(
-        loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: False, interrupt=sys.exit
-    ):
+    with Watchdog(loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: False, interrupt=sys.exit):
         until = time.monotonic() + 5
         while threading.active_count() > before and time.monotonic() < until:
             time.sleep(0.01)
@@ -116,9 +115,7 @@ def test_the_time_out_is_kept_to_better_than_a_tick(monkeypatch: pytest.MonkeyPa
     reached = threading.Event()
     loop = asyncio.new_event_loop()
     started = time.monotonic()
-    with Watchdog(
-        loop, timeout_seconds=0.1, on_timeout=reached.set, interrupt_due=lambda: False, interrupt=sys.exit
-    ):
+    with Watchdog(loop, timeout_seconds=0.1, on_timeout=reached.set, interrupt_due=lambda: False, interrupt=sys.exit):
         assert reached.wait(5)
         assert 0.1 <= time.monotonic() - started < 2
     loop.close()
@@ -135,9 +132,7 @@ def test_interrupts_are_not_sent_faster_than_they_can_work(monkeypatch: pytest.M
             two.set()
 
     loop = asyncio.new_event_loop()
-    with Watchdog(
-        loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: True, interrupt=interrupt
-    ):
+    with Watchdog(loop, timeout_seconds=None, on_timeout=sys.exit, interrupt_due=lambda: True, interrupt=interrupt):
         assert two.wait(5)
     loop.close()
     assert sent[1] - sent[0] >= 0.2

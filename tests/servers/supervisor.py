@@ -64,7 +64,7 @@ class Supervisor:
         self._socket.sendall(data)
 
     def _serve(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # closed meanwhile
             while (header := self._read(_HEADER_BYTES)) is not None:
                 length = int.from_bytes(header, "big")
                 if length > _LONGEST_BYTES:
@@ -100,7 +100,7 @@ class Supervisor:
         if body["type"] == "ResendLoggingFD":
             self._send_descriptor(number)
         elif name.startswith("failing"):
-            self.send(_frame(number, None, {"error": "API_SERVER_ERROR", "detail": {"about": name}}))
+            self.send(_frame(number, None, {"type": "ErrorResponse", "error": "API_SERVER_ERROR", "detail": {}}))
         else:
             self.send(_frame(number, self._result(body, name)))
 
