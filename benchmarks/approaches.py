@@ -3,7 +3,7 @@
 What an item costs as one of many in a sync task, as a mapped task, as a deferrable operator and in an async task.
 
 A real Airflow (LocalExecutor with six slots, SQLite, a triggerer) runs each DAG of dags/approaches.py three times, in
-turn; the time is from the start of a DAG run to the end of its last task. Prints the table that the guide shows.
+turn; the time is from the start of a DAG run's first task to the end of its last one.
 """
 
 from __future__ import annotations

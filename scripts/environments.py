@@ -147,7 +147,7 @@ def make_environment(version: str, python: str) -> Path:
     if not stamp.exists() or stamp.read_text() != digest:
         print(f"making {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         subprocess.run([uv(), "venv", "--quiet", "--clear", "--python", base, folder], check=True)
-        release.install(interpreter, "--editable", ".")
+        release.install(interpreter, "--editable", ".[uvloop]")
         # The tests rely on the test tools of today, whatever the Airflow.
         subprocess.run([*pip_install(interpreter), "--group", "test"], cwd=ROOT, check=True)
         stamp.write_text(digest)

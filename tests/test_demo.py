@@ -184,6 +184,7 @@ def test_a_busy_port_is_answered_with_one_sentence(demo: Demo) -> None:
     assert demo.files() == []
 
 
+@needs_sftp_provider
 @pytest.mark.parametrize("option", [("--port", "65536"), ("--files", "0"), ("--sample", "many")])
 def test_an_option_out_of_range_is_answered_with_its_usage(demo: Demo, option: tuple[str, str]) -> None:
     with demo.running(*option) as process:

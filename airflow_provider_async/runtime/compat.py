@@ -117,11 +117,16 @@ def get_connection(conn_id: str) -> Connection:
     :return: the Connection
     """
     from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
     try:
         connection: Connection = Connection.get(conn_id)
     except ImportError as error:  # 3.0 outside a task: no supervisor to ask
         raise not_found_error()(f"The conn_id `{conn_id}` isn't defined") from error
+    except AirflowRuntimeError as error:
+        if error.error.error != ErrorType.CONNECTION_NOT_FOUND:
+            raise
+        raise not_found_error()(f"The conn_id `{conn_id}` isn't defined") from error  # 3.0.3 leaves that to us
     return connection
 
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import Variable
+from airflow.sdk import Connection, Variable
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import CommsDecoder
+from airflow.sdk.execution_time.comms import CommsDecoder, ErrorResponse
 from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_async.errors import SupervisorUnavailable, UnsupportedAirflow
@@ -91,10 +92,24 @@ async def test_a_connection_that_is_missing_is_an_error() -> None:
         await get_connection("missing")
 
 
+@pytest.mark.parametrize("kind", [ErrorType.CONNECTION_NOT_FOUND, ErrorType.GENERIC_ERROR])
+def test_only_the_supervisors_word_that_there_is_none_means_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, kind: ErrorType
+) -> None:
+    said = AirflowRuntimeError(ErrorResponse(error=kind, detail={}))
+
+    def get(_: str) -> Connection:
+        raise said  # as core does on 3.0.3
+
+    monkeypatch.setattr(Connection, "get", get)
+    expected = compat.not_found_error() if kind == ErrorType.CONNECTION_NOT_FOUND else AirflowRuntimeError
+    with pytest.raises(expected) as caught:
+        compat.get_connection("missing")
+    assert said in (caught.value, caught.value.__cause__)
+
+
 @pytest.mark.usefixtures("supervisor")
 async def test_a_variable_that_is_missing_is_an_error_or_the_default() -> None:
-    from airflow.sdk.exceptions import AirflowRuntimeError
-
     with pytest.raises(AirflowRuntimeError):
         await get_variable("missing")
     assert await get_variable("missing", None) is None
