@@ -86,21 +86,25 @@ async def child(
     :param environment: its environment.
     :param errors: where its standard error goes; ``None`` for that of this process.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=errors,
-        cwd=folder,
-        env=environment,
-        # Ctrl-C at a terminal goes to a whole group: with one of its own, this one ends when it is told to.
-        start_new_session=True,
+    start = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
+            env=environment,
+            # Ctrl-C at a terminal goes to a whole group: with one of its own, this one ends when it is told to.
+            start_new_session=True,
+        )
     )
     try:
-        yield Child(name, process)
+        # Shielded: a start that asyncio itself has to undo may be waited for twice, which it complains about.
+        yield Child(name, await asyncio.shield(start))
     finally:
+        process = await start
         # Nothing that it could still do is wanted: all that it has written lies in a folder that is about to go.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
