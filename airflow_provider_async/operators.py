@@ -36,15 +36,13 @@ def check_is_async(function: Callable[..., object]) -> None:
     :param function: what is to be a task
     :raises TypeError: if it is neither
     """
-    while isinstance(function, partial):
-        function = function.func
-    inner = inspect.unwrap(function)
-    while isinstance(inner, partial):
-        inner = inner.func
+    inner: Any = function
+    while (wrapped := inner.func if isinstance(inner, partial) else getattr(inner, "__wrapped__", None)) is not None:
+        inner = wrapped
     for candidate in (inner, getattr(inner, "__call__", None)):  # noqa: B004 - its kind is asked for
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             return
-    name = getattr(function, "__qualname__", None) or repr(function)
+    name = getattr(inner, "__qualname__", None) or repr(function)
     raise TypeError(
         f"{name} is neither an `async def` nor an async generator function, which is what @task.async_python and "
         f"AsyncPythonOperator run: use @task for it."

@@ -104,6 +104,7 @@ def wrapped(*args: int, **kwargs: int) -> object:
         Callee(),
         functools.partial(coroutine_function, 1),
         functools.partial(functools.partial(wrapped, 1), b=2),
+        functools.update_wrapper(functools.partial(wrapped, 1), wrapped),
     ],
 )
 def test_whatever_is_truly_async_is_accepted(function: Callable[..., Any]) -> None:
@@ -118,8 +119,9 @@ def test_anything_else_is_refused_with_a_word_on_what_to_use(function: Any) -> N
 
 
 def test_the_refused_function_is_named() -> None:
-    with pytest.raises(TypeError, match=r"^sync_function is neither"):
-        check_is_async(sync_function)
+    for function in (sync_function, functools.partial(sync_function)):
+        with pytest.raises(TypeError, match=r"^sync_function is neither"):
+            check_is_async(function)
 
 
 def test_core_is_not_invited_to_run_it_in_its_own_way() -> None:
