@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator  # noqa: TC003 - Airflow resolves the return types of tasks
 from datetime import timedelta
 
 from system_tests.hazards.declare import Action, Group
@@ -13,6 +14,8 @@ from system_tests.hazards.kit import (
     SHORT_SECONDS,
     keep_reading,
     mark,
+    read_connection,
+    read_variable_sync,
     sleep_and_clean_up,
     try_number,
 )
@@ -49,6 +52,20 @@ def spin(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         sum(range(1000))
+
+
+async def sleep_and_ask(name: str) -> None:
+    """
+    Wait for ever, and ask Airflow for something when cancelled.
+
+    :param name: the mark that the clean-up makes at its end
+    """
+    try:
+        await asyncio.sleep(LONG_SECONDS)
+    finally:
+        await asyncio.gather(read_connection(1), read_connection(2))
+        read_variable_sync(3)
+        mark(name)
 
 
 async def never_ending_clean_up() -> None:
@@ -112,6 +129,20 @@ async def timeout_busy() -> None:
 async def timeout_beside_requests() -> None:
     """``execution_timeout`` while requests are in flight"""
     await asyncio.gather(*map(keep_reading, range(5)), sleep_and_clean_up("cleaned_up"))
+
+
+@timed_out(arguments={"execution_timeout": TIMEOUT})
+async def timeout_clean_up_asks() -> None:
+    """``execution_timeout``, and clean-up that reads a Connection and a Variable"""
+    await sleep_and_ask("cleaned_up")
+
+
+@timed_out(arguments={"execution_timeout": TIMEOUT})
+async def timeout_generating() -> AsyncIterator[int]:
+    """``execution_timeout`` while an async generator function runs as a task"""
+    yield 1
+    await sleep_and_clean_up("cleaned_up")
+    yield 2
 
 
 @timed_out(
@@ -194,6 +225,13 @@ async def signalled_beside_requests() -> None:
     await asyncio.sleep(SHORT_SECONDS)
     mark("ready")
     await requests
+
+
+@killed()
+async def signalled_clean_up_asks() -> None:
+    """SIGTERM, and clean-up that reads a Connection and a Variable"""
+    mark("ready")
+    await sleep_and_ask("cleaned_up")
 
 
 @killed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator  # noqa: TC003 - Airflow resolves the return type of `generated`
+from collections.abc import AsyncIterator  # noqa: TC003 - Airflow resolves the return types of tasks
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 

@@ -234,6 +234,16 @@ async def left_over_requests() -> None:
 
 
 @hazard()
+async def loop_in_a_thread() -> None:
+    """An event loop of the user's own in a thread reads beside the task's"""
+
+    async def read() -> None:
+        await asyncio.gather(*map(read_connection, range(10)))
+
+    await asyncio.gather(asyncio.to_thread(lambda: asyncio.run(read())), read())
+
+
+@hazard()
 async def debug_mode() -> None:
     """Requests in asyncio's debug mode"""
     asyncio.get_running_loop().set_debug(True)

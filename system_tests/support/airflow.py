@@ -110,29 +110,31 @@ class Airflow:
     ) -> None:
         self.stop()
 
-    def run_command(self, *arguments: str, timeout_seconds: float) -> str:
+    def run_command(self, *arguments: str, timeout_seconds: float, settings: Mapping[str, str] | None = None) -> str:
         """
         Run an ``airflow`` command beside the running Airflow.
 
         :param arguments: such as ``"dags", "list"``
         :param timeout_seconds: after this the command is killed
+        :param settings: more environment variables, which win over the running Airflow's
         :raises RuntimeError: if it fails; with its output
         :return: its output
         """
-        return self.run_python("-m", "airflow", *arguments, timeout_seconds=timeout_seconds)
+        return self.run_python("-m", "airflow", *arguments, timeout_seconds=timeout_seconds, settings=settings)
 
-    def run_python(self, *arguments: str, timeout_seconds: float) -> str:
+    def run_python(self, *arguments: str, timeout_seconds: float, settings: Mapping[str, str] | None = None) -> str:
         """
         Run Python as the running Airflow does, with its environment and its database.
 
         :param arguments: the interpreter's
         :param timeout_seconds: after this it is killed
+        :param settings: more environment variables, which win over the running Airflow's
         :raises RuntimeError: if it fails or is killed; with its output
         :return: its output
         """
         process = subprocess.Popen(
             [sys.executable, *arguments],
-            env=self.environment,
+            env=self.environment | dict(settings or {}),
             cwd=self.home,
             text=True,
             stdin=subprocess.DEVNULL,
