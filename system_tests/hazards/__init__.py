@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from system_tests.hazards import endings, features, leftovers, loops, requests
-from system_tests.hazards.declare import CORE, CORE_SINCE, HAZARDS, OURS, Action, Hazard, parse_version
+from system_tests.hazards.declare import CORE, CORE_SINCE, HAZARDS, OURS, SIGNALS, Action, Hazard, parse_version
 
 __all__ = [
     "CORE",
     "CORE_SINCE",
     "HAZARDS",
     "OURS",
+    "SIGNALS",
     "Action",
     "Hazard",
     "endings",

@@ -30,6 +30,9 @@ class Action(enum.Enum):
     CLEAR = "cleared by a user"
 
 
+SIGNALS = frozenset({Action.SIGNAL, Action.SIGNAL_TWICE, Action.SIGNAL_SUPERVISOR})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hazard:
     """

@@ -86,7 +86,7 @@ class AirflowClient:
     """
 
     def __init__(self, base_url: str) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=base_url, timeout=120, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""

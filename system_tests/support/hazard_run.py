@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from system_tests.hazards import HAZARDS, Action, Hazard
+from system_tests.hazards import HAZARDS, SIGNALS, Action, Hazard
 from system_tests.support.client import RUN_ENDED, TaskLog
 from system_tests.support.outcomes import Mark, Observation, Outcome, judge, read_marks
 from system_tests.support.processes import is_in
@@ -96,8 +96,8 @@ class HazardRun:
         watched.pids |= {mark.pid for mark in marks} | {task.pid for task in watched.instances if task.pid}
         ready = next((mark for mark in marks if mark.name == "ready"), None)
         if hazard.action is not None and ready is not None and watched.acted_at is None:
-            self._act(hazard.action, ready, watched.instances[0])
             watched.acted_at = time.time()
+            self._act(hazard.action, ready, watched.instances[0])
         is_gone = self._is_gone(watched, now)
         if all(task.has_ended for task in watched.instances):
             return is_gone
@@ -183,7 +183,10 @@ class HazardRun:
         seen = watched.seen
         seen.states = seen.states or {str(task.state) for task in watched.instances}
         seen.tries = max(task.try_number for task in watched.instances)
-        seen.marks = {mark.name for mark in self._marks_of(watched.hazard)}
+        marks = self._marks_of(watched.hazard)
+        seen.marks = {mark.name for mark in marks}
+        if watched.acted_at is not None and watched.hazard.action in SIGNALS:
+            seen.stop_seconds = max(mark.time for mark in marks if mark.try_number == 1) - watched.acted_at
         tries = [each for task in watched.instances if task.started for each in self._tries(task)]
         seen.seconds = max((each.running_seconds(time.time()) for each in tries), default=0.0)
         records = [record for each in tries for record in self._client.log(each).records]

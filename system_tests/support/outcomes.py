@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from system_tests.hazards import Hazard
     from system_tests.support.client import TaskLog
 
+# Airflow sends SIGKILL so long after SIGTERM.
+KILLED_AFTER_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -62,6 +65,7 @@ class Observation:
     :param seconds: how long its longest try ran
     :param hung: whether it had not ended within its time and was ended by force
     :param lingered: whether its process had to be ended by force after it should have been gone
+    :param stop_seconds: how long after a signal it made its last mark
     :param marks: the names of the marks it made
     """
 
@@ -70,6 +74,7 @@ class Observation:
     seconds: float = 0.0
     hung: bool = False
     lingered: bool = False
+    stop_seconds: float = 0.0
     marks: set[str] = field(default_factory=set)
 
 
@@ -112,6 +117,8 @@ def _judge_end(hazard: Hazard, seen: Observation) -> Iterator[Shortcoming]:
         yield Shortcoming(states, f"Its state is {states}, not {hazard.state}.")
     if seen.tries != hazard.tries:
         yield Shortcoming(f"{seen.tries} tries", f"It took {seen.tries} tries, not {hazard.tries}.")
+    if seen.stop_seconds > KILLED_AFTER_SECONDS:
+        yield Shortcoming("too late", f"It ended {seen.stop_seconds:.1f} s after the signal: Airflow kills it before.")
     if seen.lingered:
         yield Shortcoming("process stays", f"Its process had not ended {hazard.gone_within_seconds} s later.")
 

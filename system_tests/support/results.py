@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from system_tests.hazards import parse_version
 from system_tests.support.outcomes import Shortcoming
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Results:
         :return: by version, ascending
         """
         found = [cls._load(path) for path in folder.glob("*.json")]
-        return {results.version: results for results in sorted(found, key=lambda each: each.version.split("."))}
+        return {results.version: results for results in sorted(found, key=lambda each: parse_version(each.version))}
 
     @classmethod
     def _load(cls, path: Path) -> Results:
@@ -80,7 +81,7 @@ class Results:
         path = folder / f"{self.version}.json"
         before = self._load(path).runs if path.exists() else {}
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self) | {"runs": before | asdict(self)["runs"]}, indent=1))
+        path.write_text(json.dumps(asdict(replace(self, runs=before | self.runs)), indent=1))
 
 
 def _read(result: Mapping[str, object]) -> Result:
