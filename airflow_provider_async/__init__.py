@@ -6,8 +6,9 @@ from __future__ import annotations
 from airflow_provider_async.core.amap import AsyncMap, Outcome, amap
 from airflow_provider_async.core.pool import Pool, PoolStatistics
 from airflow_provider_async.core.progress import Progress
+from airflow_provider_async.core.resume import resumable
 from airflow_provider_async.core.retry import Retry
 
-__all__ = ["AsyncMap", "Outcome", "Pool", "PoolStatistics", "Progress", "Retry", "amap"]
+__all__ = ["AsyncMap", "Outcome", "Pool", "PoolStatistics", "Progress", "Retry", "amap", "resumable"]
 
 __version__ = "0.1.0"

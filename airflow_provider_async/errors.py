@@ -6,8 +6,11 @@ from __future__ import annotations
 __all__ = [
     "AsyncProviderError",
     "CallCancelled",
+    "CheckpointError",
+    "FileChanged",
     "InvalidConnection",
     "IteratorClosed",
+    "OperationTimeout",
     "PoolClosed",
     "PoolConnectError",
     "PoolError",
@@ -15,6 +18,7 @@ __all__ = [
     "SupervisorUnavailable",
     "UnsafePath",
     "UnsupportedAirflow",
+    "VerificationFailed",
 ]
 
 
@@ -42,12 +46,28 @@ class CallCancelled(AsyncProviderError):
     """The function of an ``amap`` cancelled itself, so that its item has neither a value nor an error."""
 
 
+class CheckpointError(AsyncProviderError):
+    """What is done cannot be kept: a name or a key is used twice, or a result is no small JSON value."""
+
+
 class IteratorClosed(AsyncProviderError):
     """An ``amap`` was closed, by its pool for example, before whoever iterates over it had all results."""
 
 
 class InvalidConnection(AsyncProviderError, ValueError):
     """A field or an extra of an Airflow Connection cannot be used."""
+
+
+class OperationTimeout(AsyncProviderError, TimeoutError):
+    """A server did not answer a request within the operation time-out; its connection is given up."""
+
+
+class FileChanged(AsyncProviderError):
+    """A file was changed while it was transferred, so that what arrived is neither its old nor its new contents."""
+
+
+class VerificationFailed(AsyncProviderError):
+    """What was transferred differs from its source, or could not be compared as asked for."""
 
 
 class SupervisorUnavailable(AsyncProviderError):

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an ``amap`` gives: results that are iterated over while the rest is being worked on."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import reprlib
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+
+from airflow_provider_async.core.progress import Progress, Tally
+from airflow_provider_async.errors import CallCancelled, IteratorClosed
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_provider_async.core.resume import Resume
+    from airflow_provider_async.core.retry import Retry
+
+__all__ = ["AsyncMap", "Outcome"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Items that were taken and not yet delivered, as a multiple of the limit: running calls and finished results.
+_WINDOW = 2
+
+#: When so many items were left out one after the other, others have their turn.
+_LEFT_OUT_AT_ONCE = 1000
+
+_item_repr = reprlib.Repr()
+_item_repr.maxstring = _item_repr.maxother = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T, R]):
+    """
+    What became of one item.
+
+    :param item: the item.
+    :param value: what the function returned; ``None`` if it failed.
+    :param error: what the function raised; ``None`` if it did not.
+    """
+
+    item: T
+    value: R | None
+    error: Exception | None
+    _acknowledge: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+    def ack(self) -> None:
+        """Count the item as done, with ``ack="manual"``: the next try will leave it out."""
+        if self._acknowledge is None:
+            raise RuntimeError('an outcome is acknowledged by hand where amap is given resume=... and ack="manual"')
+        self._acknowledge()
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[T, R]):
+    """An item whose call has ended, on its way to the consumer; with its key, if it can be resumed by."""
+
+    item: T
+    value: R | None = None
+    error: Exception | None = None
+    hashed: int | None = None
+
+
+class AsyncMap(Generic[T, R]):
+    """
+    The results of :func:`amap`, to be iterated over once.
+
+    Leaving early cancels what is in flight. ``async with`` also waits there until that has ended, whereas a mere
+    ``break`` out of ``async for`` lets it end on its own.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[T], Awaitable[R]],
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        limit: int,
+        ordered: bool,
+        retry: Retry | None,
+        resume: Resume[T] | None,
+        is_manual: bool,
+        label: str,
+        tally: Tally | None,
+    ) -> None:
+        self._function = function
+        self._items = items
+        self._source: Iterator[T] | AsyncIterator[T] | None = None
+        self._limit = limit
+        self._ordered = ordered
+        self._retry = retry
+        self._resume = resume
+        self._is_manual = is_manual
+        self._label = label
+        self._tally = tally or Tally()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._total = len(items) if isinstance(items, Sized) else None
+        self._taken = 0
+        self._delivered = 0
+        self._done = 0
+        self._failed = 0
+        self._resumed = 0
+        self._left_out = 0
+        self._exhausted = False
+        self._closed = False
+        self._closing = asyncio.Lock()
+        self._stops_at_error = True
+        # The error that ends the iteration, once what had finished before it is delivered.
+        self._error: BaseException | None = None
+        self._finished: deque[_Finished[T, R]] = deque()
+        self._out_of_order: dict[int, _Finished[T, R]] = {}
+        self._in_order = 0
+        self._arrival: asyncio.Future[None] | None = None
+        self._room: deque[asyncio.Future[None]] = deque()
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        """Iterate over the values; the first error cancels the rest and is raised, with a note that names its item."""
+        return self._values()
+
+    async def outcomes(self) -> AsyncIterator[Outcome[T, R]]:
+        """Iterate over one :class:`Outcome` for each item, errors included; an error does not end it."""
+        self._stops_at_error = False
+        try:
+            while (finished := await self._next()) is not None:
+                acknowledge = functools.partial(self._acknowledge, finished)
+                yield Outcome(finished.item, finished.value, finished.error, acknowledge if self._is_manual else None)
+                if not self._is_manual and finished.error is None:
+                    acknowledge()
+        finally:
+            await self.aclose()
+
+    async def batches(self, size: int) -> AsyncIterator[list[R]]:
+        """
+        Iterate over lists of values.
+
+        :param size: how many values a list has; the last one may have fewer, and so may one before an error.
+        """
+        if size < 1:
+            raise ValueError(f"the size of a batch must be at least 1, not {size}")
+        self._check_ack()
+        batch: list[_Finished[T, R]] = []
+        try:
+            while True:
+                try:
+                    finished = await self._next()
+                except Exception:
+                    if batch:
+                        yield [cast("R", one.value) for one in batch]
+                        self._acknowledge(*batch)
+                    raise
+                if finished is not None:
+                    batch.append(finished)
+                if len(batch) == size or (finished is None and batch):
+                    yield [cast("R", one.value) for one in batch]
+                    self._acknowledge(*batch)
+                    batch = []
+                if finished is None:
+                    return
+        finally:
+            await self.aclose()
+
+    @property
+    def progress(self) -> Progress:
+        """The counts of this moment."""
+        tally = self._tally
+        return Progress(
+            done=self._done,
+            failed=self._failed,
+            total=self._total,
+            skipped=tally.skipped,
+            resumed=self._resumed,
+            bytes=tally.bytes,
+        )
+
+    async def aclose(self) -> None:
+        """Cancel the calls in flight and wait until they have ended. Whoever still iterates gets an error."""
+        self._closed = True
+        self._cancel_workers()
+        # A mere `break` inside `async with` closes twice at once: when the loop drops the iterator, and at the end.
+        async with self._closing:
+            if self._workers:
+                await asyncio.wait(self._workers)
+            self._tell_consumer()
+            if (close_source := getattr(self._source, "aclose", None)) is not None:
+                await close_source()
+            if self._resume is not None:
+                self._resume.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _values(self) -> AsyncIterator[R]:
+        self._check_ack()
+        try:
+            while (finished := await self._next()) is not None:
+                yield cast("R", finished.value)
+                # The consumer came back for the next one.
+                self._acknowledge(finished)
+        finally:
+            await self.aclose()
+
+    def _check_ack(self) -> None:
+        if self._is_manual:
+            raise RuntimeError(f'{self._label}: with ack="manual", iterate over .outcomes() and call ack() on each')
+
+    def _acknowledge(self, *finished: _Finished[T, R]) -> None:
+        for one in finished:
+            if one.hashed is not None and self._resume is not None:
+                self._resume.acknowledge(one.hashed, one.value)
+
+    # The consumer's side.
+
+    async def _next(self) -> _Finished[T, R] | None:
+        if self._source is None:
+            await self._begin()
+        while True:
+            if self._finished:
+                self._delivered += 1
+                if self._room:
+                    self._let_one_in()
+                return self._finished.popleft()
+            if self._closed:
+                raise IteratorClosed(f"{self._label} was closed while it was iterated over")
+            if not self._workers:
+                if self._error is not None:
+                    raise self._error
+                return None
+            if self._arrival is not None:
+                raise RuntimeError(f"{self._label} is iterated over twice at once")
+            self._arrival = asyncio.get_running_loop().create_future()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+
+    async def _begin(self) -> None:
+        if self._resume is not None:
+            await self._resume.open()
+        if self._closed:
+            return
+        resume = self._resume
+        self._deal_with = self._call if resume is None else functools.partial(self._call_unless_done, resume)
+        if isinstance(self._items, AsyncIterable):
+            self._source = aiter(self._items)
+            self._work = functools.partial(self._work_on_async, self._source, asyncio.Lock())
+        else:
+            self._source = iter(self._items)
+            self._work = functools.partial(self._work_on_sync, self._source)
+        self._hire()
+
+    def _let_one_in(self) -> None:
+        while self._room:
+            worker = self._room.popleft()
+            if not worker.done():
+                worker.set_result(None)
+                return
+
+    # The workers' side. Each takes an item, calls the function, hands over the result, and so on: a task for each of
+    # `limit` workers is much cheaper than one for each item.
+
+    def _hire(self) -> None:
+        worker = asyncio.get_running_loop().create_task(self._work(), name=f"{self._label} {len(self._workers)}")
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if self._error is None and not self._closed:
+            if worker.cancelled():
+                self._error = CallCancelled(f"{self._label}: a call was cancelled from outside")
+            else:
+                self._error = worker.exception()
+        if not self._workers:
+            self._tell_consumer()
+
+    async def _work_on_sync(self, source: Iterator[T]) -> None:
+        window = _WINDOW * self._limit
+        while not self._exhausted:
+            if self._taken - self._delivered >= window:
+                await self._wait_for_room()
+                continue
+            try:
+                item = next(source)
+            except StopIteration:
+                self._end_of_items()
+                break
+            await self._deal_with(item)
+
+    async def _work_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
+        window = _WINDOW * self._limit
+        while True:
+            async with one_at_a_time:
+                while self._taken - self._delivered >= window:
+                    await self._wait_for_room()
+                if self._exhausted:
+                    break
+                try:
+                    item = await anext(source)
+                except StopAsyncIteration:
+                    self._end_of_items()
+                    break
+            await self._deal_with(item)
+
+    def _end_of_items(self) -> None:
+        self._exhausted = True
+        self._total = self._taken + self._left_out
+
+    async def _wait_for_room(self) -> None:
+        room = asyncio.get_running_loop().create_future()
+        self._room.append(room)
+        await room
+
+    async def _call_unless_done(self, resume: Resume[T], item: T) -> None:
+        try:
+            hashed, is_done = resume.take(item)
+        except Exception as error:  # noqa: BLE001 - it reaches the consumer
+            self._stop_at(error)
+            return
+        if not is_done:
+            await self._call(item, hashed)
+            return
+        self._done += 1
+        self._resumed += 1
+        if resume.keeps_results:
+            index = self._taken
+            self._taken += 1
+            self._hand_over(index, _Finished(item, cast("R", resume.result(hashed))))
+            return
+        self._left_out += 1
+        if self._left_out % _LEFT_OUT_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+    async def _call(self, item: T, hashed: int | None = None) -> None:
+        index = self._taken
+        self._taken += 1
+        if len(self._workers) < self._limit:
+            self._hire()
+        value: R | None = None
+        error: Exception | None = None
+        try:
+            if self._retry is None:
+                value = await self._function(item)
+            else:
+                value = await self._retry.call(functools.partial(self._function, item))
+            self._done += 1
+        except asyncio.CancelledError as cancellation:
+            worker = asyncio.current_task()
+            if worker is None or worker.cancelling():
+                raise
+            error = CallCancelled(f"{self._label} cancelled itself")
+            error.__cause__ = cancellation
+        except Exception as raised:  # noqa: BLE001 - it reaches the consumer
+            error = raised
+        if error is not None:
+            self._failed += 1
+            error.add_note(f"{self._label}: item {_item_repr.repr(item)}")
+            if self._stops_at_error:
+                self._stop_at(error)
+                return
+        self._hand_over(index, _Finished(item, value, error, hashed))
+
+    def _stop_at(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        self._exhausted = True
+        self._cancel_workers()
+
+    def _cancel_workers(self) -> None:
+        for worker in self._workers:
+            # Once is enough: a second cancellation would interrupt the clean-up that the first one began.
+            if worker is not asyncio.current_task() and not worker.cancelling():
+                worker.cancel()
+
+    def _hand_over(self, index: int, finished: _Finished[T, R]) -> None:
+        if self._ordered:
+            self._out_of_order[index] = finished
+            while (following := self._out_of_order.pop(self._in_order, None)) is not None:
+                self._in_order += 1
+                self._finished.append(following)
+        else:
+            self._finished.append(finished)
+        if self._finished:
+            self._tell_consumer()
+
+    def _tell_consumer(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
