@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_async.sftp.files import RemoteEntry, RemoteFile, TransferredFile
+from airflow_provider_async.sftp.files import MovedFile, RemoteEntry, RemoteFile, TransferredFile
 from airflow_provider_async.sftp.hook import AsyncSFTPHook
 from airflow_provider_async.sftp.pool import SFTPClientPool
 
-__all__ = ["AsyncSFTPHook", "RemoteEntry", "RemoteFile", "SFTPClientPool", "TransferredFile"]
+__all__ = ["AsyncSFTPHook", "MovedFile", "RemoteEntry", "RemoteFile", "SFTPClientPool", "TransferredFile"]

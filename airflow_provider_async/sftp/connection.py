@@ -9,14 +9,12 @@ says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from airflow_provider_async.errors import InvalidConnection
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["ConnectionFields", "SFTPSettings", "read_settings"]
 
@@ -24,10 +22,14 @@ SSH_PORT = 22
 MAX_PORT = 65535
 
 DEFAULT_POOL_SIZE = 2
-DEFAULT_MAX_CONCURRENCY = 64
+DEFAULT_OPERATION_SECONDS = 60.0
 
 #: For reaching the server and logging in. SFTPHook bounds the two steps apart, SFTPHookAsync neither.
 DEFAULT_CONNECT_SECONDS = 30.0
+
+
+#: What paramiko, and so SSHHook, can be told not to use.
+_ALGORITHM_KINDS = frozenset({"ciphers", "compression", "kex", "keys", "macs", "pubkeys"})
 
 
 class ConnectionFields(Protocol):
@@ -72,9 +74,13 @@ class SFTPSettings:
     :param known_hosts: a file with host keys; ``None`` for ``~/.ssh/known_hosts``.
     :param check_host_key: whether the server has to prove who it is.
     :param compress: whether data are compressed on the wire, if the server agrees.
+    :param ciphers: the only ciphers to be offered to the server, in this order; ``None`` for the usual ones.
+    :param disabled_algorithms: names of algorithms not to be offered, by kind: ``ciphers``, ``macs``, ``kex``, ``keys``
+        (the server's), ``pubkeys`` (the client's) and ``compression``, as paramiko calls them.
     :param connect_seconds: how long reaching the server and logging in may take.
+    :param operation_seconds: how long the server may take to answer one request.
     :param pool_size: connections of a pool.
-    :param max_concurrency: operations in flight over all connections of a pool.
+    :param max_concurrency: operations in flight over all connections of a pool, if the Connection says.
     """
 
     conn_id: str
@@ -90,9 +96,12 @@ class SFTPSettings:
     known_hosts: Path | None = None
     check_host_key: bool = True
     compress: bool = False
+    ciphers: tuple[str, ...] | None = None
+    disabled_algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     connect_seconds: float = DEFAULT_CONNECT_SECONDS
+    operation_seconds: float = DEFAULT_OPERATION_SECONDS
     pool_size: int = DEFAULT_POOL_SIZE
-    max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    max_concurrency: int | None = None
 
     def invalid(self, name: str, problem: str) -> InvalidConnection:
         """Return the error to be raised for a field that turned out to be unusable."""
@@ -153,9 +162,12 @@ def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
         known_hosts=_known_hosts(extras, needed=check_host_key and not host_key),
         check_host_key=check_host_key,
         compress=compress is True,
+        ciphers=extras.names("ciphers"),
+        disabled_algorithms=_disabled_algorithms(extras),
         connect_seconds=extras.seconds("conn_timeout") or DEFAULT_CONNECT_SECONDS,
+        operation_seconds=extras.seconds("operation_timeout") or DEFAULT_OPERATION_SECONDS,
         pool_size=extras.count("pool_size") or DEFAULT_POOL_SIZE,
-        max_concurrency=extras.count("max_concurrency") or DEFAULT_MAX_CONCURRENCY,
+        max_concurrency=extras.count("max_concurrency"),
     )
 
 
@@ -178,6 +190,17 @@ def _known_hosts(extras: _Extras, *, needed: bool) -> Path | None:
     if needed and not path.is_file():
         raise extras.invalid("known_hosts", f"names {str(path)!r}, which is not a file")
     return path
+
+
+def _disabled_algorithms(extras: _Extras) -> dict[str, tuple[str, ...]]:
+    name = "disabled_algorithms"
+    by_kind = extras.mapping(name)
+    unknown = sorted(set(by_kind) - _ALGORITHM_KINDS)
+    if unknown:
+        raise extras.invalid(
+            name, f"has no {', '.join(map(repr, unknown))}, only {', '.join(sorted(_ALGORITHM_KINDS))}"
+        )
+    return {kind: extras.as_names(f"{name}[{kind!r}]", value) for kind, value in by_kind.items()}
 
 
 class _Extras:
@@ -209,6 +232,21 @@ class _Extras:
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
         raise self.invalid(name, f"must be true or false, not {value!r}")
+
+    def names(self, name: str) -> tuple[str, ...] | None:
+        value = self._values.get(name)
+        return self.as_names(name, value) if value else None
+
+    def as_names(self, name: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(element, str) for element in value):
+            raise self.invalid(name, "must be a list of names")
+        return tuple(value)
+
+    def mapping(self, name: str) -> Mapping[str, object]:
+        value = self._values.get(name) or {}
+        if not isinstance(value, Mapping):
+            raise self.invalid(name, f"must be an object, not of type {type(value).__name__}")
+        return value
 
     def seconds(self, name: str) -> float | None:
         value = self._values.get(name)

@@ -5,18 +5,37 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
-from typing import Literal, TypeAlias
+from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from airflow_provider_async.errors import UnsafePath
 
-__all__ = ["RemoteEntry", "RemoteFile", "RemotePath", "TargetNames", "TransferredFile", "remote_path"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow.sdk import ObjectStoragePath
+
+__all__ = [
+    "Kind",
+    "MovedFile",
+    "RemoteEntry",
+    "RemoteFile",
+    "RemotePath",
+    "TargetNames",
+    "TransferredFile",
+    "remote_path",
+]
+
+#: What a name in a folder stands for.
+Kind: TypeAlias = Literal["file", "folder", "link", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteEntry:
+class RemoteEntry(str):
     """
-    One name in a remote folder.
+    One name in a remote folder: its path, a string, which also tells what is there.
+
+    It compares, sorts, hashes and becomes JSON as its path does; what is made of it, such as by ``entry + ".done"``, is
+    a plain string.
 
     :param path: the folder's path and the name.
     :param kind: what it is; a link is a link, whatever it points to.
@@ -24,15 +43,34 @@ class RemoteEntry:
     :param modified: seconds since 1970, if the server tells.
     """
 
-    path: str
-    kind: Literal["file", "folder", "link", "other"]
-    size: int | None = None
-    modified: float | None = None
+    __slots__ = ("kind", "modified", "size")
+
+    kind: Kind
+    size: int | None
+    modified: float | None
+
+    def __new__(cls, path: str, kind: Kind, size: int | None = None, modified: float | None = None) -> Self:  # noqa: D102
+        entry = super().__new__(cls, path)
+        entry.kind = kind
+        entry.size = size
+        entry.modified = modified
+        return entry
+
+    @property
+    def path(self) -> str:
+        """The path as a plain string."""
+        return str(self)
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return posixpath.basename(self.path)
+        return posixpath.basename(self)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Kind, int | None, float | None]]:
+        return type(self), (str(self), self.kind, self.size, self.modified)
+
+    def __repr__(self) -> str:
+        return f"RemoteEntry({str(self)!r}, {self.kind!r}, size={self.size}, modified={self.modified})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +85,11 @@ class RemoteFile:
     path: str
     data: bytes
 
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class TransferredFile:
@@ -56,20 +99,37 @@ class TransferredFile:
     :param path: where it is on the server.
     :param local_path: where it is here.
     :param size: its bytes.
+    :param skipped: whether it was there already and was left alone.
     """
 
     path: str
-    local_path: Path
+    local_path: Path | ObjectStoragePath
     size: int
+    skipped: bool = False
 
 
-#: What names a remote file: a path, or an entry of a listing.
-RemotePath: TypeAlias = str | PurePosixPath | RemoteEntry
+@dataclass(frozen=True, slots=True)
+class MovedFile:
+    """
+    A remote file that was moved to another folder of its server.
+
+    :param path: where it was.
+    :param new_path: where it is now.
+    :param skipped: whether the same file was there already, so that this one was left where it is.
+    """
+
+    path: str
+    new_path: str
+    skipped: bool = False
+
+
+#: What names a remote file: a path, which an entry of a listing is too.
+RemotePath: TypeAlias = str | PurePosixPath
 
 
 def remote_path(path: RemotePath) -> str:
-    """Return the path that names a remote file."""
-    return path.path if isinstance(path, RemoteEntry) else str(path)
+    """Return the path that names a remote file, as a plain string."""
+    return str(path)
 
 
 class TargetNames:
@@ -81,26 +141,42 @@ class TargetNames:
 
     def __init__(self, base: PurePath | None) -> None:
         self._base = base
+        self._start = None if base is None else f"{str(base).rstrip('/')}/"
         self._sources: dict[str, str] = {}
 
-    def name(self, source: PurePath) -> str:
+    def name(self, source: PurePath | str) -> str:
         """
         Return the target's path relative to the target folder, with ``/`` between its parts.
 
         Asking again for the same file gives the same name.
 
-        :param source: the file's path where it comes from.
+        :param source: the file's path where it comes from; a string is a path with ``/`` between its parts.
         :raises UnsafePath: if the target would be outside of the target folder, or is another file's already.
         """
-        inside = PurePosixPath(source.name) if self._base is None else _below(self._base, source)
-        # PurePath has dropped every "." and "//" already, and joins nothing but what stands between the slashes.
-        if not inside.parts or ".." in inside.parts or "\0" in str(inside):
-            raise UnsafePath(f"{str(source)!r} names no file inside of a folder")
-        target = str(inside)
+        target = self._plain_name(str(source)) or self._careful_name(source)
+        if self._start is not None:
+            # Below a base, different paths are different targets.
+            return target
         other = self._sources.setdefault(target, str(source))
         if other != str(source):
             raise UnsafePath(f"{str(source)!r} and {other!r} would both become {target!r}; 'base' keeps their folders")
         return target
+
+    def _plain_name(self, source: str) -> str | None:
+        """Name what has nothing in it to be careful about; a pure path costs more than a file's way to the disk."""
+        if "//" in source or "/." in source or "\0" in source or source[:1] == "." or source[-1:] == "/":
+            return None
+        if self._start is None:
+            return source.rpartition("/")[2]
+        return source[len(self._start) :] if source.startswith(self._start) else None
+
+    def _careful_name(self, source: PurePath | str) -> str:
+        path = PurePosixPath(source) if isinstance(source, str) else source
+        inside = PurePosixPath(path.name) if self._base is None else _below(self._base, path)
+        # PurePath has dropped every "." and "//" already, and joins nothing but what stands between the slashes.
+        if not inside.parts or ".." in inside.parts or "\0" in str(inside):
+            raise UnsafePath(f"{str(source)!r} names no file inside of a folder")
+        return str(inside)
 
 
 def _below(base: PurePath, source: PurePath) -> PurePath:

@@ -73,15 +73,22 @@ class AsyncSFTPHook:
 
         return await open_connection(*await self._read())
 
-    async def open_session(self) -> SFTPSession:
+    async def _get_conn(self) -> asyncssh.SSHClientConnection:
+        """As :meth:`open_connection`: what Airflow's SFTPHookAsync calls it, and what examples for that use."""
+        return await self.open_connection()
+
+    async def open_session(self, *, operation_seconds: float | None = None) -> SFTPSession:
         """
         Connect, log in and open an SFTP session; the caller closes it. Raises what :meth:`open_connection` does.
 
+        :param operation_seconds: how long the server may take to answer one request; by default as the extra
+            ``operation_timeout`` says, or 60.
         :raises asyncssh.ChannelOpenError: if the server offers no SFTP.
         """
         from airflow_provider_async.sftp.session import open_session
 
-        return await open_session(*await self._read())
+        settings, options = await self._read()
+        return await open_session(settings, options, operation_seconds=operation_seconds or settings.operation_seconds)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[asyncssh.SFTPClient]:

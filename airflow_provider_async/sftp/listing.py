@@ -1,175 +1,172 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies in a remote folder: its entries, the files of a whole tree, and the paths that fit a pattern."""
+"""What lies in one remote folder, however large it is."""
 
 from __future__ import annotations
 
-import fnmatch
-import posixpath
-import re
-import stat
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Literal, cast
+import asyncio
+from array import array
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 import asyncssh
 
 from airflow_provider_async.errors import UnsafePath
 from airflow_provider_async.sftp.files import RemoteEntry
+from airflow_provider_async.sftp.session import is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from typing import TypeAlias
 
-    #: Lists one folder: what the functions here need of a server.
-    Lister: TypeAlias = Callable[[str], Awaitable[Sequence[RemoteEntry]]]
+    from airflow_provider_async.sftp.files import Kind
+    from airflow_provider_async.sftp.session import SFTPSession
 
-__all__ = ["has_wildcards", "list_folder", "match", "walk"]
+    #: Runs an operation, again where its connection is lost: ``Operations.retried``.
+    Retried: TypeAlias = Callable[[Callable[[SFTPSession], Awaitable[list[RemoteEntry]]]], Awaitable[list[RemoteEntry]]]
 
-_WILDCARDS = re.compile(r"[*?[]")
+__all__ = ["entry_of", "list_folder", "read_folder"]
+
+#: As many names as OpenSSH puts into one answer. A chunk that is full waits for no further one.
+_CHUNK_NAMES = 100
+
+#: A chunk of a server that sends its names one by one is full after so long: a time-out is one of a single request.
+_CHUNK_SECONDS = 1.0
+
+#: Whoever leaves a listing waits so long for the server to close the folder.
+_CLOSE_SECONDS = 1.0
+
+#: Closings that nobody waits for any more. A task that nothing refers to may vanish before it is done.
+_closings: set[asyncio.Task[None]] = set()
+
+_KINDS: dict[int, Kind] = {
+    asyncssh.FILEXFER_TYPE_REGULAR: "file",
+    asyncssh.FILEXFER_TYPE_DIRECTORY: "folder",
+    asyncssh.FILEXFER_TYPE_SYMLINK: "link",
+}
 
 
-async def list_folder(client: asyncssh.SFTPClient, folder: str) -> list[RemoteEntry]:
+def entry_of(path: str, attributes: asyncssh.SFTPAttrs) -> RemoteEntry:
+    """Return a path with what a server tells of it."""
+    return RemoteEntry(path, _KINDS.get(attributes.type, "other"), attributes.size, attributes.mtime)
+
+
+async def list_folder(session: SFTPSession, folder: str) -> AsyncGenerator[list[RemoteEntry], None]:
     """
-    List a folder, without ``.`` and ``..``, in the server's order.
+    List a folder over one session, in chunks, without ``.`` and ``..``, in the server's order.
 
-    :param client: a connected client.
+    :param session: the session; where the consumer is slow, it may be used without being borrowed.
     :param folder: the folder's path.
     :raises UnsafePath: if the server sends a name that cannot be one, such as ``../passwd``.
-    :raises asyncssh.SFTPError: if the folder is missing or must not be read.
+    :raises asyncssh.SFTPError: if the folder is missing or must not be read, or the connection is lost.
     """
-    entries: list[RemoteEntry] = []
-    # asyncssh declares an iterator; it is a generator, and closes the folder's handle when it is closed.
-    names = cast("AsyncGenerator[asyncssh.SFTPName, None]", client.scandir(folder or "."))
-    async with aclosing(names):
-        async for found in names:
-            name, attributes = str(found.filename), found.attrs
-            if name in (".", ".."):
-                continue
-            if not name or "/" in name or "\0" in name:
-                raise UnsafePath(f"in {folder!r} the server lists {name!r}, which cannot be the name of a file")
-            path = name if folder in ("", ".") else posixpath.join(folder, name)
-            if attributes.permissions is None:
-                attributes = await client.lstat(path)
-            entries.append(RemoteEntry(path, _kind(attributes.permissions), attributes.size, attributes.mtime))
-    return entries
+    what = f"list folder {folder!r}"
+    # asyncssh declares an iterator; it is a generator, and closes the folder when it is closed.
+    names = cast("AsyncGenerator[asyncssh.SFTPName, None]", session.client.scandir(folder or "."))
+    inside = "" if folder in ("", ".") else f"{folder.rstrip('/')}/"
+    asking: asyncio.Task[list[asyncssh.SFTPName]] | None = None
+    at_end = False
+    try:
+        while not at_end:
+            # A task that is never cancelled: a folder whose opening is not waited for would stay open at the server.
+            asking = asyncio.create_task(_take(names))
+            found = await session.answer(asyncio.shield(asking), what)
+            at_end = not found
+            chunk = []
+            for each in found:
+                name = cast("str", each.filename)
+                if name in (".", ".."):
+                    continue
+                if not name or "/" in name or "\0" in name:
+                    raise UnsafePath(f"in {folder!r} the server lists {name!r}, which cannot be the name of a file")
+                path, attributes = inside + name, each.attrs
+                if attributes.permissions is None and attributes.type == asyncssh.FILEXFER_TYPE_UNKNOWN:
+                    attributes = await session.answer(session.client.lstat(path), f"look at {path!r}")
+                chunk.append(entry_of(path, attributes))
+            if chunk:
+                yield chunk
+    finally:
+        if not at_end:
+            closing = asyncio.create_task(_close(names, asking))
+            _closings.add(closing)
+            closing.add_done_callback(_closings.discard)
+            await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
 
 
-def _kind(permissions: int | None) -> Literal["file", "folder", "link", "other"]:
-    match stat.S_IFMT(permissions or 0):
-        case stat.S_IFREG:
-            return "file"
-        case stat.S_IFDIR:
-            return "folder"
-        case stat.S_IFLNK:
-            return "link"
-        case _:
-            return "other"
-
-
-async def walk(list_one: Lister, folder: str) -> AsyncIterator[RemoteEntry]:
+async def read_folder(retried: Retried, folder: str) -> AsyncGenerator[list[RemoteEntry], None]:
     """
-    Find the regular files of a whole tree.
+    List a folder, in chunks, without ``.`` and ``..``, in the server's order; each name once.
 
-    Links are neither followed nor found, so that the walk ends and stays in the tree.
+    A session is borrowed while the server is asked, and not while a chunk is looked at: however slow the consumer is,
+    others have their turn. If the connection is lost halfway, the folder is listed again over another; names that
+    were delivered already are left out.
 
-    :param list_one: lists one folder; called for one after the other.
-    :param folder: the root of the tree.
+    :param retried: ``Operations.retried``.
+    :param folder: the folder's path.
+    :raises Exception: what :func:`list_folder` raises, with a note that names the folder.
     """
-    folders = [folder]
-    while folders:
-        below = []
-        for entry in await list_one(folders.pop()):
-            if entry.kind == "folder":
-                below.append(entry.path)
-            elif entry.kind == "file":
-                yield entry
-        folders += sorted(below, reverse=True)
+    reader = _Reader(folder)
+    try:
+        while chunk := await retried(reader.read):
+            # As hashes: a million names take 8 MB, and two of them share one in less than one case of ten million.
+            reader.delivered.extend(map(hash, chunk))
+            yield chunk
+    except Exception as error:
+        error.add_note(f"folder {folder!r}")
+        raise
+    finally:
+        if reader.chunks is not None:
+            await reader.chunks.aclose()
 
 
-def has_wildcards(pattern: str) -> bool:
-    """Tell whether a path is a pattern."""
-    return _WILDCARDS.search(pattern) is not None
+class _Reader:
+    """A folder that is being listed, over one session at a time."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._session: SFTPSession | None = None
+        self._known: frozenset[int] = frozenset()
+        self.delivered = array("q")
+        self.chunks: AsyncGenerator[list[RemoteEntry], None] | None = None
+
+    async def read(self, session: SFTPSession) -> list[RemoteEntry]:
+        """Return the next entries that were not delivered yet, none at the end."""
+        while True:
+            if self._session is None or self.chunks is None:
+                self._session, self.chunks = session, list_folder(session, self._folder)
+                self._known = frozenset(self.delivered)
+            try:
+                async for chunk in self.chunks:
+                    if new := [entry for entry in chunk if hash(entry) not in self._known]:
+                        return new
+            except BaseException as error:
+                asked, self._session = self._session, None
+                # The folder is open on the session where it was opened, whichever is lent this time. If that one was
+                # lost, the other is as good as it was.
+                if asked is session or not is_lost(error):
+                    raise
+            else:
+                return []
 
 
-async def match(list_one: Lister, pattern: str) -> list[str]:
-    """
-    Find the paths that fit a pattern.
-
-    As in Python's :mod:`glob`: ``*``, ``?`` and ``[...]`` stand for parts of one name and ``**`` for any number of
-    folders; a name that begins with a dot is found only by a pattern that has the dot. ``**`` does not follow links.
-
-    :param list_one: lists one folder; called once for each that may hold a fitting name.
-    :param pattern: a path with wildcards.
-    :return: sorted.
-    :raises asyncssh.SFTPError: if a folder must not be read, or the one before the first wildcard is missing.
-    """
-    parts = [part for part in pattern.split("/") if part]
-    start = next(index for index, part in enumerate(parts) if has_wildcards(part))
-    root = posixpath.join("/" if pattern.startswith("/") else "", *parts[:start])
-    wanted = _Wanted(parts[start:])
-    found: list[str] = []
-    # Each folder with the parts of the pattern that the names in it may fit.
-    folders = [(RemoteEntry(root, "folder"), wanted.first)]
-    while folders:
-        folder, positions = folders.pop()
-        try:
-            entries = await list_one(folder.path)
-        except asyncssh.SFTPError as error:
-            # A link may lead to a file or nowhere, and a folder may have gone since it was listed.
-            is_gone = isinstance(error, (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath))
-            if folder.path == root or not (is_gone or folder.kind == "link"):
-                raise
-            continue
-        for entry in entries:
-            fits, below = wanted.after(entry, positions)
-            if fits:
-                found.append(entry.path)
-            if below:
-                folders.append((entry, below))
-    return sorted(found)
+async def _take(names: AsyncGenerator[asyncssh.SFTPName, None]) -> list[asyncssh.SFTPName]:
+    """Return the next names, none at the end."""
+    taken: list[asyncssh.SFTPName] = []
+    now = asyncio.get_running_loop().time
+    enough = now() + _CHUNK_SECONDS
+    async for name in names:
+        taken.append(name)
+        if len(taken) >= _CHUNK_NAMES or now() > enough:
+            break
+    return taken
 
 
-class _Wanted:
-    """
-    The parts of a pattern, and how far a path has come in them.
-
-    A position is the index of the part that the next name has to fit. Because of ``**`` a path can be at several at
-    once; keeping them together lists each folder once.
-    """
-
-    def __init__(self, parts: list[str]) -> None:
-        self._parts = parts
-        self._end = len(parts)
-        self.first = self._reach({0})
-
-    def after(self, entry: RemoteEntry, positions: frozenset[int]) -> tuple[bool, frozenset[int]]:
-        """Return whether an entry fits the pattern, and the positions of what is in it if it can be entered."""
-        is_hidden = entry.name.startswith(".")
-        by_name = {
-            position + 1
-            for position in positions
-            if position < self._end and self._parts[position] != "**" and self._fits(entry.name, position)
-        }
-        by_stars = {
-            position
-            for position in positions
-            if position < self._end and self._parts[position] == "**" and not is_hidden
-        }
-        reached = self._reach(by_name | by_stars)
-        below: frozenset[int] = frozenset()
-        if entry.kind == "folder":
-            below = reached
-        elif entry.kind == "link":
-            below = self._reach(by_name)
-        return self._end in reached, below - {self._end}
-
-    def _fits(self, name: str, position: int) -> bool:
-        part = self._parts[position]
-        return fnmatch.fnmatchcase(name, part) and (not name.startswith(".") or part.startswith("."))
-
-    def _reach(self, positions: set[int]) -> frozenset[int]:
-        """Add what lies behind each ``**``, which may stand for no folder at all."""
-        reached = set(positions)
-        for position in range(self._end):
-            if position in reached and self._parts[position] == "**":
-                reached.add(position + 1)
-        return frozenset(reached)
+async def _close(
+    names: AsyncGenerator[asyncssh.SFTPName, None], asking: asyncio.Task[list[asyncssh.SFTPName]] | None
+) -> None:
+    if asking is not None:
+        await asyncio.wait([asking])
+        # Looked at, because asyncio reports errors that nobody has seen.
+        _ = asking.cancelled() or asking.exception()
+    # asyncssh lets statuses pass, and a lost connection has closed the folder already.
+    with suppress(asyncssh.Error, OSError):
+        await names.aclose()

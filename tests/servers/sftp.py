@@ -275,12 +275,17 @@ class Proxy:
                 await asyncio.wait(self._pumps)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, to_server[1]}
+        if writer.transport.is_closing():
+            # Cut meanwhile.
+            to_server[1].transport.abort()
+            return
+        self._writers.add(to_server[1])
         for direction, source, target in (("up", reader, to_server[1]), ("down", to_server[0], writer)):
             pump = asyncio.create_task(self._pump(direction, source, target))
             self._pumps.add(pump)

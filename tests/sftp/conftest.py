@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_async.sftp import SFTPClientPool
 from tests.servers.sftp import Key, Proxy, Sshd, make_key
 
 if TYPE_CHECKING:
@@ -68,3 +69,26 @@ async def proxy(sshd: Sshd) -> AsyncIterator[Proxy]:
     """A proxy in front of ``sshd``."""
     async with Proxy(sshd.port).running() as running:
         yield running
+
+
+@pytest.fixture
+async def pool(sshd: Sshd) -> AsyncIterator[SFTPClientPool]:
+    """An open pool at ``sshd``."""
+    async with SFTPClientPool(connection=sshd.connection()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """An empty folder here."""
+    folder = tmp_path / "local"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """An empty folder for an asyncssh server to serve."""
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    return folder

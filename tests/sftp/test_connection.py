@@ -40,7 +40,10 @@ def test_a_bare_host_is_enough_and_everything_else_has_a_safe_default() -> None:
         compress=False,
         connect_seconds=30.0,
         pool_size=2,
-        max_concurrency=64,
+        max_concurrency=None,
+        operation_seconds=60.0,
+        ciphers=None,
+        disabled_algorithms={},
     )
 
 
@@ -59,6 +62,9 @@ def test_fields_and_extras_are_read(home: Path) -> None:
             "conn_timeout": "5",
             "pool_size": 3,
             "max_concurrency": "10",
+            "operation_timeout": 7,
+            "ciphers": ["aes256-ctr"],
+            "disabled_algorithms": {"macs": ["hmac-sha1"]},
         },
     )
 
@@ -76,6 +82,9 @@ def test_fields_and_extras_are_read(home: Path) -> None:
         connect_seconds=5.0,
         pool_size=3,
         max_concurrency=10,
+        operation_seconds=7.0,
+        ciphers=("aes256-ctr",),
+        disabled_algorithms={"macs": ("hmac-sha1",)},
     )
 
 
@@ -99,6 +108,11 @@ def test_the_newer_name_of_an_extra_wins_over_the_older() -> None:
 @pytest.mark.parametrize(
     ("extras", "field"),
     [
+        ({"ciphers": "aes256-ctr"}, "extra ciphers must be a list of names"),
+        ({"ciphers": [1]}, "extra ciphers must be a list of names"),
+        ({"disabled_algorithms": ["aes256-ctr"]}, "extra disabled_algorithms must be an object, not of type list"),
+        ({"disabled_algorithms": {"cipher": []}}, "extra disabled_algorithms has no 'cipher', only ciphers, "),
+        ({"disabled_algorithms": {"kex": "all"}}, "extra disabled_algorithms['kex'] must be a list of names"),
         ({"key_file": "/k", "private_key": "-----BEGIN"}, "key_file and private_key"),
         ({"host_key": "ssh-rsa AAAA", "no_host_key_check": True}, "no_host_key_check"),
         ({"no_host_key_check": "yes"}, "no_host_key_check"),

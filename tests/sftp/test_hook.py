@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -263,7 +264,8 @@ async def test_a_server_that_hangs_up_before_sftp_begins_counts_as_lost(tmp_path
 async def test_a_server_that_cannot_be_reached_is_an_os_error(sshd: Sshd) -> None:
     sshd.stop()
 
-    with pytest.raises(ConnectionRefusedError):
+    # Refused; or reset, while a process of the server's that is just ending still holds the port.
+    with pytest.raises(ConnectionError):
         await names(sshd.connection())
 
 
@@ -317,3 +319,81 @@ async def test_a_login_leaves_nothing_in_the_log(sshd: Sshd, caplog: pytest.LogC
         await names(sshd.connection())
 
     assert not [record for record in caplog.records if record.name.startswith("asyncssh")]
+
+
+async def ciphers(connection: Fields) -> tuple[str, str]:
+    opened = await AsyncSFTPHook(connection=connection).open_connection()
+    try:
+        return opened.get_extra_info("send_cipher"), opened.get_extra_info("recv_cipher")
+    finally:
+        opened.close()
+        await opened.wait_closed()
+
+
+async def test_aes_gcm_is_preferred(sshd: Sshd) -> None:
+    chosen = await ciphers(sshd.connection())
+
+    assert all(re.fullmatch(r"aes(128|256)-gcm@openssh\.com", cipher) for cipher in chosen)
+
+
+async def test_a_server_without_aes_gcm_is_served_too(make_sshd: Callable[..., Sshd]) -> None:
+    sshd = make_sshd(options="Ciphers chacha20-poly1305@openssh.com")
+
+    assert await ciphers(sshd.connection()) == ("chacha20-poly1305@openssh.com",) * 2
+
+
+async def test_the_ciphers_can_be_chosen(sshd: Sshd) -> None:
+    # Names that only paramiko knows do no harm.
+    connection = sshd.connection(ciphers=["none-such", "aes192-ctr"])
+
+    assert await ciphers(connection) == ("aes192-ctr",) * 2
+
+
+async def test_ciphers_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(InvalidConnection, match="extra ciphers names none that can be used: "):
+        await ciphers(Fields("host", extra_dejson={"ciphers": ["none-such"]}))
+
+
+async def test_algorithms_can_be_disabled(sshd: Sshd) -> None:
+    disabled = {"ciphers": ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "none-such"], "keys": ["ssh-rsa"]}
+
+    chosen = await ciphers(sshd.connection(disabled_algorithms=disabled))
+
+    assert chosen == ("chacha20-poly1305@openssh.com",) * 2
+
+
+async def test_a_host_key_of_a_disabled_kind_is_not_accepted(sshd: Sshd) -> None:
+    # Whichever of the two notices first.
+    with pytest.raises((asyncssh.DisconnectError, ConnectionError)):
+        await names(sshd.connection(disabled_algorithms={"keys": ["ssh-ed25519"]}))
+
+
+async def test_what_leaves_no_algorithm_is_refused() -> None:
+    extras = {"disabled_algorithms": {"compression": ["none", "zlib", "zlib@openssh.com"]}}
+    with pytest.raises(InvalidConnection, match="extra disabled_algorithms leaves no compression"):
+        await names(Fields("host", extra_dejson=extras))
+
+
+async def test_a_way_that_the_ssh_configuration_names_is_taken(sshd: Sshd, home: Path) -> None:
+    program = home / "proxy"
+    program.write_text(f"#!{sys.executable}\n{PROXY_PROGRAM}")
+    program.chmod(0o700)
+    (home / ".ssh" / "config").write_text(f"Host behind\n  ProxyCommand {program} {sshd.port} {home / 'used'}\n")
+
+    await names(dataclasses.replace(sshd.connection(), host="behind"))
+    assert (home / "used").exists()
+
+
+#: Connects its standard streams with a port.
+PROXY_PROGRAM = """
+import os, pathlib, socket, sys, threading
+pathlib.Path(sys.argv[2]).touch()
+peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+def up():
+    while data := os.read(0, 65536):
+        peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+threading.Thread(target=up, daemon=True).start()
+while data := peer.recv(65536):
+    os.write(1, data)
+"""

@@ -18,16 +18,9 @@ from airflow_provider_async.sftp import RemoteFile, SFTPClientPool
 from tests.servers.sftp import Fields, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.servers.sftp import Sshd
-
-
-@pytest.fixture
-async def pool(sshd: Sshd) -> AsyncIterator[SFTPClientPool]:
-    async with SFTPClientPool(connection=sshd.connection()) as opened:
-        yield opened
 
 
 # Leases.
