@@ -47,7 +47,7 @@ async def close(_: Warehouse) -> None:
     pass
 
 
-async def test_many_things_at_once() -> None:
+async def test_many_things_at_once(tmp_path: Path) -> None:
     inserted: list[int] = []
     failures = iter([None, ConnectionResetError("gone"), ConnectionResetError("gone")])
 
@@ -59,13 +59,13 @@ async def test_many_things_at_once() -> None:
     async def insert(batch: list[int]) -> None:
         inserted.extend(batch)
 
-    names = {"measure": measure, "paths": ["flaky", "x" * 2000], "insert": insert}
+    names = {"measure": measure, "paths": ["flaky", "x" * 2000], "insert": insert, "folder": tmp_path / "kept"}
     names |= {"connect": connect, "close": close, "tables": ["a", "bb"]}
-    total, failed, retried, done, early, counts = await run("many-at-once", names)
+    total, failed, retried, done, resumed, early, counts = await run("many-at-once", names)
     assert total == 2005
     assert failed == ["flaky: gone"]
     assert sorted(retried) == [5, 2000]
-    assert (done, sorted(inserted)) == (2, [5, 2000])
+    assert (done, resumed, sorted(inserted)) == (2, 2, [5, 5, 2000, 2000])
     assert early == 2000
     assert sorted(counts) == [1, 2]
 
@@ -73,7 +73,6 @@ async def test_many_things_at_once() -> None:
 async def test_sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = tmp_path / "server"
     (files / "out" / "deep").mkdir(parents=True)
-    (files / "archive").mkdir()
     (files / "out" / "a.xml").write_text("<a/>")
     (files / "out" / "deep" / "b.xml").write_text("<bb/>")
     async with asyncssh_server(files) as server:
@@ -82,8 +81,10 @@ async def test_sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return server.connection()
 
         monkeypatch.setattr(connections, "get_connection", get_connection)
-        size, copies, _ = await run("sftp", {"folder": tmp_path / "here"})
+        size, copies, removed, _ = await run("sftp", {"folder": tmp_path / "here"})
     assert size == 9
     assert sorted(copies) == [str(tmp_path / "here" / name) for name in ("a.xml", "deep/b.xml")]
-    assert sorted(path.name for path in (files / "archive").iterdir()) == ["a.xml", "b.xml"]
-    assert sorted(path.name for path in (files / "out").iterdir()) == ["deep", "done.xml"]
+    assert removed == 0
+    assert sorted(path.name for path in (files / "copies").iterdir()) == ["a.xml", "b.xml"]
+    assert sorted(path.name for path in (files / "archive").iterdir()) == ["deep", "done.xml"]
+    assert not list((files / "out").rglob("*.xml"))
