@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_async import amap
 from airflow_provider_async.core.resume import resumable
-from airflow_provider_async.core.stores import FileStore
+from airflow_provider_async.core.stores import FileStore, ThreadedStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +59,73 @@ async def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(OSError, match="a"):
         await FileStore(tmp_path).set("a", "1")
     assert names_in(tmp_path) == ["a"]
+
+
+async def test_what_a_killed_process_was_writing_goes_with_the_last_file(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "here")
+    await store.set("a", "1")
+    await store.set("b", "2")
+    (tmp_path / "here" / ".a.0123abcd").write_text("1")
+    await store.delete("a")
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [".a.0123abcd", "b"]
+    await store.delete("b")
+    assert not (tmp_path / "here").exists()
+
+
+async def test_folders_above_go_with_the_last_file_as_far_as_they_are_told_to(tmp_path: Path) -> None:
+    one, other = (FileStore(tmp_path / "top" / name / "c", below=tmp_path / "top") for name in ("a", "b"))
+    for store in (one, other):
+        await store.set("key", "1")
+    await one.delete("key")
+    assert names_in(tmp_path / "top") == ["b"]
+    await other.delete("key")
+    assert names_in(tmp_path) == ["top"]
+    assert names_in(tmp_path / "top") == []
+
+
+class SlowStore(ThreadedStore):
+    """Lets a value through when its event is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self.gates = {"old": threading.Event(), "new": threading.Event()}
+
+    def read(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    def write(self, key: str, value: str) -> None:
+        assert self.gates[value].wait(30)
+        self.values[key] = value
+
+    def remove(self, key: str) -> None:
+        raise KeyError(key)
+
+
+async def test_a_write_that_nobody_waits_for_any_more_undoes_no_later_one() -> None:
+    store = SlowStore()
+    old = asyncio.ensure_future(store.set("key", "old"))
+    await asyncio.sleep(0)
+    old.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await old
+    new = asyncio.ensure_future(store.set("key", "new"))
+    await asyncio.sleep(0)
+    store.gates["new"].set()
+    store.gates["old"].set()
+    await new
+    assert await store.get("key") == "new"
+
+
+async def test_what_a_thread_raises_is_raised() -> None:
+    with pytest.raises(KeyError, match="key"):
+        await SlowStore().delete("key")
+
+
+async def test_a_late_turn_is_left_out() -> None:
+    store = SlowStore()
+    for gate in store.gates.values():
+        gate.set()
+    store._turns["key"] = 5
+    await store.set("key", "old")
+    assert await store.get("key") is None

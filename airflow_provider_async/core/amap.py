@@ -52,7 +52,8 @@ def amap(
     :param ack: when an item is acknowledged: when the consumer comes back for the ``next`` value or batch, or by a call
         of :meth:`Outcome.ack` (``manual``).
     :param results: ``keep`` to keep the results of done items too, small JSON values, and deliver them again.
-    :param label: what the work is called in errors; the function's name by default.
+    :param label: what the work is called in errors and where progress is shown; the function's name by default. Works
+        of one label are shown as one.
     :param tally: what the function counts itself; it goes into :attr:`AsyncMap.progress`.
     :return: what to iterate over: values with ``async for``, or see :meth:`AsyncMap.outcomes` and
         :meth:`AsyncMap.batches`.

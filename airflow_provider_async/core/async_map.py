@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import reprlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
-from airflow_provider_async.core.progress import Progress, Tally
+from airflow_provider_async.core.monitor import Monitor
+from airflow_provider_async.core.work import Work, item_repr, working_on
 from airflow_provider_async.errors import CallCancelled, IteratorClosed
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from airflow_provider_async.core.progress import Progress, Tally
     from airflow_provider_async.core.resume import Resume
     from airflow_provider_async.core.retry import Retry
 
@@ -30,9 +32,6 @@ _WINDOW = 2
 
 #: When so many items were left out one after the other, others have their turn.
 _LEFT_OUT_AT_ONCE = 1000
-
-_item_repr = reprlib.Repr()
-_item_repr.maxstring = _item_repr.maxother = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +96,11 @@ class AsyncMap(Generic[T, R]):
         self._resume = resume
         self._is_manual = is_manual
         self._label = label
-        self._tally = tally or Tally()
+        self._work = Work(label, total=len(items) if isinstance(items, Sized) else None, tally=tally)
+        self._context = Context()
         self._workers: set[asyncio.Task[None]] = set()
-        self._total = len(items) if isinstance(items, Sized) else None
         self._taken = 0
         self._delivered = 0
-        self._done = 0
-        self._failed = 0
-        self._resumed = 0
         self._left_out = 0
         self._exhausted = False
         self._closed = False
@@ -127,10 +123,10 @@ class AsyncMap(Generic[T, R]):
         self._stops_at_error = False
         try:
             while (finished := await self._next()) is not None:
-                acknowledge = functools.partial(self._acknowledge, finished)
-                yield Outcome(finished.item, finished.value, finished.error, acknowledge if self._is_manual else None)
-                if not self._is_manual and finished.error is None:
-                    acknowledge()
+                acknowledge = functools.partial(self._acknowledge, finished) if self._is_manual else None
+                yield Outcome(finished.item, finished.value, finished.error, acknowledge)
+                if acknowledge is None and finished.error is None:
+                    self._acknowledge(finished)
         finally:
             await self.aclose()
 
@@ -167,15 +163,7 @@ class AsyncMap(Generic[T, R]):
     @property
     def progress(self) -> Progress:
         """The counts of this moment."""
-        tally = self._tally
-        return Progress(
-            done=self._done,
-            failed=self._failed,
-            total=self._total,
-            skipped=tally.skipped,
-            resumed=self._resumed,
-            bytes=tally.bytes,
-        )
+        return self._work.progress
 
     async def aclose(self) -> None:
         """Cancel the calls in flight and wait until they have ended. Whoever still iterates gets an error."""
@@ -185,7 +173,7 @@ class AsyncMap(Generic[T, R]):
         async with self._closing:
             if self._workers:
                 await asyncio.wait(self._workers)
-            self._tell_consumer()
+            self._end_if_over()
             if (close_source := getattr(self._source, "aclose", None)) is not None:
                 await close_source()
             if self._resume is not None:
@@ -205,7 +193,8 @@ class AsyncMap(Generic[T, R]):
             while (finished := await self._next()) is not None:
                 yield cast("R", finished.value)
                 # The consumer came back for the next one.
-                self._acknowledge(finished)
+                if finished.hashed is not None:
+                    self._acknowledge(finished)
         finally:
             await self.aclose()
 
@@ -248,14 +237,17 @@ class AsyncMap(Generic[T, R]):
             await self._resume.open()
         if self._closed:
             return
+        self._work.begin(Monitor.current())
+        self._context = copy_context()
+        self._context.run(working_on.set, self._work)
         resume = self._resume
         self._deal_with = self._call if resume is None else functools.partial(self._call_unless_done, resume)
         if isinstance(self._items, AsyncIterable):
             self._source = aiter(self._items)
-            self._work = functools.partial(self._work_on_async, self._source, asyncio.Lock())
+            self._run = functools.partial(self._run_on_async, self._source, asyncio.Lock())
         else:
             self._source = iter(self._items)
-            self._work = functools.partial(self._work_on_sync, self._source)
+            self._run = functools.partial(self._run_on_sync, self._source)
         self._hire()
 
     def _let_one_in(self) -> None:
@@ -269,7 +261,8 @@ class AsyncMap(Generic[T, R]):
     # `limit` workers is much cheaper than one for each item.
 
     def _hire(self) -> None:
-        worker = asyncio.get_running_loop().create_task(self._work(), name=f"{self._label} {len(self._workers)}")
+        name = f"{self._label} {len(self._workers)}"
+        worker = asyncio.get_running_loop().create_task(self._run(), name=name, context=self._context.copy())
         self._workers.add(worker)
         worker.add_done_callback(self._worker_ended)
 
@@ -281,9 +274,14 @@ class AsyncMap(Generic[T, R]):
             else:
                 self._error = worker.exception()
         if not self._workers:
-            self._tell_consumer()
+            self._end_if_over()
 
-    async def _work_on_sync(self, source: Iterator[T]) -> None:
+    def _end_if_over(self) -> None:
+        if self._closed and not self._workers:
+            self._work.end()
+        self._tell_consumer()
+
+    async def _run_on_sync(self, source: Iterator[T]) -> None:
         window = _WINDOW * self._limit
         while not self._exhausted:
             if self._taken - self._delivered >= window:
@@ -296,7 +294,7 @@ class AsyncMap(Generic[T, R]):
                 break
             await self._deal_with(item)
 
-    async def _work_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
+    async def _run_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
         window = _WINDOW * self._limit
         while True:
             async with one_at_a_time:
@@ -313,24 +311,25 @@ class AsyncMap(Generic[T, R]):
 
     def _end_of_items(self) -> None:
         self._exhausted = True
-        self._total = self._taken + self._left_out
+        self._work.total = self._taken + self._left_out
 
     async def _wait_for_room(self) -> None:
         room = asyncio.get_running_loop().create_future()
         self._room.append(room)
         await room
 
-    async def _call_unless_done(self, resume: Resume[T], item: T) -> None:
+    def _call_unless_done(self, resume: Resume[T], item: T) -> Awaitable[None]:
+        # No coroutine of its own around that of the call, which would cost as much as the rest.
         try:
             hashed, is_done = resume.take(item)
         except Exception as error:  # noqa: BLE001 - it reaches the consumer
             self._stop_at(error)
-            return
-        if not is_done:
-            await self._call(item, hashed)
-            return
-        self._done += 1
-        self._resumed += 1
+            return asyncio.sleep(0)
+        return self._leave_out(resume, item, hashed) if is_done else self._call(item, hashed)
+
+    async def _leave_out(self, resume: Resume[T], item: T, hashed: int) -> None:
+        self._work.done += 1
+        self._work.resumed += 1
         if resume.keeps_results:
             index = self._taken
             self._taken += 1
@@ -347,12 +346,14 @@ class AsyncMap(Generic[T, R]):
             self._hire()
         value: R | None = None
         error: Exception | None = None
+        work = self._work
+        began = work.clock()
         try:
             if self._retry is None:
                 value = await self._function(item)
             else:
                 value = await self._retry.call(functools.partial(self._function, item))
-            self._done += 1
+            work.done += 1
         except asyncio.CancelledError as cancellation:
             worker = asyncio.current_task()
             if worker is None or worker.cancelling():
@@ -361,9 +362,11 @@ class AsyncMap(Generic[T, R]):
             error.__cause__ = cancellation
         except Exception as raised:  # noqa: BLE001 - it reaches the consumer
             error = raised
+        if (seconds := work.clock() - began) > work.slow_seconds:
+            work.note_slow(item, seconds)
         if error is not None:
-            self._failed += 1
-            error.add_note(f"{self._label}: item {_item_repr.repr(item)}")
+            work.note_failure(item, error)
+            error.add_note(f"{self._label}: item {item_repr(item)}")
             if self._stops_at_error:
                 self._stop_at(error)
                 return

@@ -16,16 +16,14 @@ import hashlib
 import json
 import logging
 import secrets
+import struct
 from array import array
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from airflow_provider_async.core.keys import KeySet
 from airflow_provider_async.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["JSON", "Checkpoint", "CheckpointStore"]
 
@@ -57,7 +55,7 @@ class CheckpointStore(Protocol):
         """Remove what is kept under a key, if there is anything."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Page:
     """Done items that are kept under one key of the store, with their results if those are kept too."""
 
@@ -88,29 +86,38 @@ class Checkpoint:
         self._attempt = attempt
         self._keeps_results = keeps_results
         self._results: dict[int, str] = {}
-        self._generation = ""
+        self._generation = secrets.token_hex(4)
         self._has_head = False
         self._page = _Page(0)
         self._full: deque[_Page] = deque()
         self._is_dirty = False
         self._saving = asyncio.Lock()
-        self._known_keys: list[str] = []
+        self._kept: set[str] = set()
 
-    async def load(self) -> None:
-        """Read what earlier tries have done. What is torn or not ours is left alone, with a warning."""
+    async def load(self, *, fresh: bool = False) -> None:
+        """
+        Read what earlier tries have done. What is torn or not ours is left alone, with a warning.
+
+        :param fresh: do all of it again. It is removed with the rest.
+        """
         try:
             await self._load()
         except _Unusable as reason:
             log.warning("checkpoint %r is not used, and everything is done afresh: %s", self.name, reason)
-            self.done, self._results, self._generation, self._has_head = KeySet(), {}, "", False
-            self._page = _Page(0)
-        if not self._generation:
-            self._generation = secrets.token_hex(4)
+            self._begin_anew()
+        if fresh:
+            log.info("checkpoint %r begins anew, as asked for: %d items are done again", self.name, len(self.done))
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.done, self._results, self._page = KeySet(), {}, _Page(0)
+        self._generation, self._has_head = secrets.token_hex(4), False
 
     async def _load(self) -> None:
         head = await self._store.get(self._head_key)
         if head is None:
             return
+        self._kept.add(self._head_key)
         generation = _read(head, self._identity).get("generation")
         if not isinstance(generation, str):
             raise _Unusable("it is torn")
@@ -119,7 +126,7 @@ class Checkpoint:
         for attempt in range(self._attempt + 1):
             number = 0
             while (text := await self._store.get(key := self._page_key(attempt, number))) is not None:
-                self._known_keys.append(key)
+                self._kept.add(key)
                 page = _read(text, self._identity)
                 found = _decode(str(page.get("keys")))
                 hashes.extend(found)
@@ -147,16 +154,18 @@ class Checkpoint:
         :param result: what it gave, if results are kept.
         :raises CheckpointError: if the result is no JSON value, or too large to be kept.
         """
-        text, size = self._encode_result(result) if self._keeps_results else ("", 0)
+        size, text = 0, ""
+        if self._keeps_results:
+            text, size = self._encode_result(result)
         page = self._page
         if len(page.hashes) >= _PAGE_KEYS or page.size + size > _PAGE_BYTES - 1_000:
             self._full.append(page)
             page = self._page = _Page(page.number + 1)
         page.hashes.append(hashed)
+        self._is_dirty = True
         if self._keeps_results:
             page.results.append(text)
             page.size += size + 2 * _KEY_BYTES
-        self._is_dirty = True
 
     def _encode_result(self, result: object) -> tuple[str, int]:
         """Return a result as JSON, and what that takes where the page that it is in is a string inside of JSON."""
@@ -179,6 +188,7 @@ class Checkpoint:
             if not self._is_dirty:
                 return
             if not self._has_head:
+                self._kept.add(self._head_key)
                 await self._store.set(self._head_key, self._write({"generation": self._generation}))
                 self._has_head = True
             while self._full:
@@ -196,21 +206,17 @@ class Checkpoint:
         content: dict[str, JSON] = {"keys": _encode(page.hashes)}
         if self._keeps_results:
             content["results"] = [json.loads(text) for text in page.results]
+        self._kept.add(key)
         await self._store.set(key, self._write(content))
-        if key not in self._known_keys:
-            self._known_keys.append(key)
 
     async def remove(self) -> None:
-        """Remove everything: the head first, without which the rest counts for nothing."""
-        async with self._saving:
-            self._full.clear()
-            self._is_dirty = False
-            if self._has_head:
-                await self._store.delete(self._head_key)
-                self._has_head = False
-            while self._known_keys:
-                await self._store.delete(self._known_keys[-1])
-                self._known_keys.pop()
+        """Remove everything: the head first, without which the rest counts for nothing. Nothing is saved any more."""
+        # Not under the lock, which belongs to an event loop that may be closed.
+        self._full.clear()
+        self._is_dirty = self._has_head = False
+        for key in sorted(self._kept, key=lambda key: key != self._head_key):
+            await self._store.delete(key)
+            self._kept.discard(key)
 
     @property
     def _head_key(self) -> str:
@@ -248,18 +254,14 @@ def _checksum(content: JSON) -> str:
 
 
 def _encode(hashes: array[int]) -> str:
-    return base64.b64encode(b"".join(_bytes(hashes))).decode("ascii")
+    return base64.b64encode(struct.pack(f"<{len(hashes)}Q", *hashes)).decode("ascii")
 
 
-def _bytes(hashes: array[int]) -> Iterator[bytes]:
-    return (hashed.to_bytes(_KEY_BYTES, "little") for hashed in hashes)
-
-
-def _decode(text: str) -> list[int]:
+def _decode(text: str) -> tuple[int, ...]:
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise _Unusable("it is torn") from error
     if len(data) % _KEY_BYTES:
         raise _Unusable("it is torn")
-    return [int.from_bytes(data[at : at + _KEY_BYTES], "little") for at in range(0, len(data), _KEY_BYTES)]
+    return struct.unpack(f"<{len(data) // _KEY_BYTES}Q", data)

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_left
+from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Key", "KeySet", "hash_key", "key_of"]
+__all__ = ["Key", "KeySet", "hash_key", "key_of", "plain_key"]
 
 #: What is a key by itself.
 Key: TypeAlias = "str | int | tuple[Key, ...]"
 
-#: As many keys are kept in a set, which is fast to add to; the rest in an array, which takes eight bytes a key.
-_RECENT_KEYS = 4096
+#: As many keys are kept in a set, which is fast; the rest in an array, which takes eight bytes a key.
+_RECENT_KEYS = 1 << 16
 
 
 def key_of(item: object) -> Key:
@@ -30,19 +30,40 @@ def key_of(item: object) -> Key:
     :param item: the item.
     :raises TypeError: if it is none of these.
     """
-    key = getattr(item, "resume_key", item)
-    if not _is_key(key):
+    if type(item) is str:
+        return item
+    key = plain_key(getattr(item, "resume_key", item))
+    if key is None:
         raise TypeError(
             f"{item!r} of type {type(item).__name__} has no key to resume by: give key=..., a function that makes a "
             "string, an integer or a tuple of these of an item"
         )
-    return key  # type: ignore[return-value]
+    return key
 
 
-def _is_key(key: object) -> bool:
+def plain_key(key: object) -> Key | None:
+    """
+    Return a key in Python's own types instead of subclasses of them.
+
+    :param key: what may be one.
+    :return: None if it is none.
+    """
+    kind = type(key)
+    if kind is str or kind is int:
+        return key  # type: ignore[return-value]
     if isinstance(key, tuple):
-        return all(map(_is_key, key))
-    return isinstance(key, (str, int)) and not isinstance(key, bool)
+        for part in key:
+            if type(part) is not str and type(part) is not int:
+                break
+        else:
+            return tuple(key)
+        parts = [plain_key(part) for part in key]
+        return None if None in parts else tuple(parts)  # type: ignore[arg-type]
+    if isinstance(key, str):
+        return str.__str__(key)
+    if isinstance(key, int) and kind is not bool:
+        return int.__int__(key)
+    return None
 
 
 def hash_key(key: Key) -> int:
@@ -51,37 +72,28 @@ def hash_key(key: Key) -> int:
 
     Two of a million keys share them with a probability of three in a hundred million.
 
-    :param key: of any length.
+    :param key: of any length, in Python's own types.
     """
-    return int.from_bytes(hashlib.blake2b(_encode(key), digest_size=8).digest(), "little")
-
-
-def _encode(key: Key) -> bytes:
-    if isinstance(key, str):
-        # Names of files may have bytes that are no UTF-8.
-        return b"s" + key.encode("utf-8", "surrogateescape")
-    if isinstance(key, int):
-        return b"i%d" % key
-    parts = [_encode(part) for part in key]
-    return b"t" + b"".join(b"%d:%b" % (len(part), part) for part in parts)
+    # Names of files may have bytes that are no UTF-8. What is no string is written as Python does, which tells all keys
+    # apart, behind a byte that no string begins with.
+    data = key.encode("utf-8", "surrogatepass") if type(key) is str else b"\xff" + ascii(key).encode("ascii")
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 class KeySet:
     """
-    A set of hashed keys that takes little more than eight bytes for each.
+    A set of hashed keys, of which many take little more than eight bytes each.
 
     :param hashes: of its first keys.
     """
 
     def __init__(self, hashes: Iterable[int] = ()) -> None:
-        self._sorted = array("Q", sorted(set(hashes)))
-        self._recent: set[int] = set()
+        self._sorted = array("Q")
+        self._recent = set(hashes)
+        self._merge_if_many()
 
     def __contains__(self, hashed: int) -> bool:
-        if hashed in self._recent:
-            return True
-        found = bisect_left(self._sorted, hashed)
-        return found < len(self._sorted) and self._sorted[found] == hashed
+        return hashed in self._recent or (bool(self._sorted) and self._is_sorted_in(hashed))
 
     def __len__(self) -> int:
         return len(self._sorted) + len(self._recent)
@@ -92,11 +104,20 @@ class KeySet:
 
     def add(self, hashed: int) -> bool:
         """Add a key, and tell whether it is new."""
-        if hashed in self:
+        recent = self._recent
+        if hashed in recent or (self._sorted and self._is_sorted_in(hashed)):
             return False
-        self._recent.add(hashed)
-        # Merged more seldom as it grows, so that this costs little for each key.
+        recent.add(hashed)
+        if len(recent) >= _RECENT_KEYS:
+            self._merge_if_many()
+        return True
+
+    def _is_sorted_in(self, hashed: int) -> bool:
+        found = bisect_left(self._sorted, hashed)
+        return found < len(self._sorted) and self._sorted[found] == hashed
+
+    def _merge_if_many(self) -> None:
+        # More seldom as it grows, so that this costs little for each key.
         if len(self._recent) >= max(_RECENT_KEYS, len(self._sorted) // 16):
             self._sorted = array("Q", sorted([*self._sorted, *self._recent]))
-            self._recent.clear()
-        return True
+            self._recent = set()

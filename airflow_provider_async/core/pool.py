@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import math
 import time
 import weakref
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar, cast
 
+from airflow_provider_async.core.connector import Connector
 from airflow_provider_async.core.health import Health
 from airflow_provider_async.core.lease import Lease
+from airflow_provider_async.core.monitor import Monitor
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.slots import PoolStatistics, Slot, Slots
 from airflow_provider_async.core.waiters import Waiter, Waiters
@@ -70,6 +73,8 @@ class Pool(Generic[R, V]):
     :param name: stands in errors.
     """
 
+    _monitor: Monitor
+
     def __init__(
         self,
         connect: Callable[[], Awaitable[R]],
@@ -103,9 +108,9 @@ class Pool(Generic[R, V]):
         if after_cancel not in ("keep", "discard"):
             raise ValueError(f"{name}: after_cancel must be 'keep' or 'discard', not {after_cancel!r}")
         self.name = name
-        self._connect = connect
         self._close_resource = close
         self._health = Health(is_usable=is_usable, is_broken=is_broken, discards_cancelled=after_cancel == "discard")
+        self._connector = Connector(connect, close=close, is_usable=self._health.is_usable)
         self._view = view or (lambda resource: cast("V", resource))
         self._close_timeout = close_timeout
         self._retry = retry or Retry()
@@ -123,10 +128,6 @@ class Pool(Generic[R, V]):
         self._iterators: weakref.WeakSet[_Closeable] = weakref.WeakSet()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._connects = 0
-        self._connect_errors = 0
-        self._last_connect_error: BaseException | None = None
-        self._is_failing = False
         self._refusal: BaseException | None = None
         self._state: Literal["new", "open", "closing", "closed"] = "new"
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,6 +142,8 @@ class Pool(Generic[R, V]):
             raise RuntimeError(f"{self.name} was entered before; a pool is entered once")
         self._loop = asyncio.get_running_loop()
         self._state = "open"
+        self._monitor = Monitor.current()
+        self._monitor.pool_opened(self)
         return self
 
     async def __aexit__(
@@ -198,8 +201,13 @@ class Pool(Generic[R, V]):
 
     def statistics(self) -> PoolStatistics:
         """Return the counts of this moment."""
-        connects, errors = self._connects, self._connect_errors
-        return self._slots.statistics(waiting=len(self._waiters), connects=connects, connect_errors=errors)
+        return self._slots.statistics(
+            waiting=len(self._waiters),
+            connects=self._connector.connects,
+            connect_errors=self._connector.errors,
+            waits=self._waiters.waits,
+            wait_seconds=self._waiters.wait_seconds,
+        )
 
     def __repr__(self) -> str:
         slots = self._slots
@@ -222,9 +230,10 @@ class Pool(Generic[R, V]):
     async def _wait(self) -> Slot[R]:
         if self._state != "open":
             raise PoolClosed(f"{self.name} is {'not open; use async with' if self._state == 'new' else 'closed'}")
-        if asyncio.get_running_loop() is not self._loop:
+        if (loop := asyncio.get_running_loop()) is not self._loop:
             raise RuntimeError(f"{self.name} belongs to another event loop")
         waiter = self._waiters.join()
+        began = loop.time()
         self._serve()
         try:
             return await waiter
@@ -233,6 +242,8 @@ class Pool(Generic[R, V]):
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._release(waiter.result(), broken=False)
             raise
+        finally:
+            self._waiters.count(loop.time() - began)
 
     def _release(self, slot: Slot[R], *, broken: bool) -> None:
         self._slots.give_back(slot, broken=broken)
@@ -259,9 +270,9 @@ class Pool(Generic[R, V]):
         self._changed.set()
 
     def _open_missing(self) -> None:
-        at_once = 1 if self._is_failing else _CONNECTING_AT_ONCE
+        at_once = 1 if self._connector.is_failing else _CONNECTING_AT_ONCE
         while self._slots.connecting < at_once and self._slots.wants_another(len(self._waiters)):
-            if self._is_failing and not self._waiters:
+            if self._connector.is_failing and not self._waiters:
                 return
             self._slots.connecting += 1
             self._start(self._open_one(), self._connecting)
@@ -273,12 +284,13 @@ class Pool(Generic[R, V]):
 
     def _timeout(self, waiter: Waiter, waited: float) -> PoolTimeout:
         slots = self._slots
-        because = f"; connecting fails with {_describe(self._last_connect_error)}" if self._is_failing else ""
+        cause = self._connector.last_error if self._connector.is_failing else None
+        because = f"; connecting fails with {_describe(cause)}" if cause is not None else ""
         error = PoolTimeout(
             f"{self.name}: {waiter.name} waited {waited:.1f} s for a lease: {slots.open} of {slots.size} open, "
             f"{slots.leased} of {slots.limit} leased, {len(self._waiters)} waiting{because}"
         )
-        error.__cause__ = self._last_connect_error if self._is_failing else None
+        error.__cause__ = cause
         return error
 
     def _close_idle(self) -> None:
@@ -301,8 +313,9 @@ class Pool(Generic[R, V]):
         def nobody_waits(_: RetryCallState) -> bool:
             return not self._waiters
 
+        opened = functools.partial(self._monitor.connection_opened, self.name)
         try:
-            resource: R = await self._retry.retrying(stop=nobody_waits)(self._connect_once)
+            resource: R = await self._retry.retrying(stop=nobody_waits)(self._connector.open, opened)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - those who wait are told
             if self._state == "open" and not self._retry.is_transient(error):
                 self._refusal = error
@@ -313,26 +326,6 @@ class Pool(Generic[R, V]):
         if self._slots.ages:
             self._close_idle()
 
-    async def _connect_once(self) -> R:
-        try:
-            resource = await self._connect()
-            await self._reject_unusable(resource)
-        except (Exception, asyncio.CancelledError) as error:
-            self._connect_errors += 1
-            self._last_connect_error = error
-            self._is_failing = True
-            raise
-        self._connects += 1
-        self._is_failing = False
-        return resource
-
-    async def _reject_unusable(self, resource: R) -> None:
-        # Were it put to use, it would be replaced at once, again and again without a pause.
-        if not self._health.is_usable(resource):
-            with contextlib.suppress(Exception):
-                await self._close_resource(resource)
-            raise ConnectionError("the connection was unusable as soon as it was open")
-
     async def _close_one(self, slot: Slot[R]) -> None:
         try:
             async with asyncio.timeout(self._close_timeout):
@@ -342,6 +335,7 @@ class Pool(Generic[R, V]):
             log.debug("%s: closing a resource failed", self.name, exc_info=error)
         finally:
             self._slots.forget(slot)
+            self._monitor.connection_closed(self.name)
             self._serve()
 
     # Closing.
@@ -375,6 +369,8 @@ class Pool(Generic[R, V]):
         _cancel(self._closing)
         await asyncio.gather(*self._closing, return_exceptions=True)
         self._state = "closed"
+        if self._loop is not None:
+            self._monitor.pool_closed(self)
 
     async def _everything_returned(self) -> None:
         while self._slots.leased or self._slots.connecting:

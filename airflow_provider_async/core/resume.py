@@ -4,35 +4,43 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from contextlib import asynccontextmanager
+import sys
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.checkpoint import Checkpoint
-from airflow_provider_async.core.keys import KeySet, hash_key, key_of
+from airflow_provider_async.core.cursor import CursorCheckpoint
+from airflow_provider_async.core.keys import KeySet, hash_key, key_of, plain_key
 from airflow_provider_async.core.stores import FileStore
 from airflow_provider_async.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
     from airflow_provider_async.core.keys import Key
 
-__all__ = ["Checkpoints", "Resume", "resumable"]
+__all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
 
 T = TypeVar("T")
+OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint)
 
 log = logging.getLogger(__name__)
 
 #: What is done may be done again if the process ends without warning within so many seconds.
 CHECKPOINT_SECONDS = 5.0
 
-_current: ContextVar[Checkpoints | None] = ContextVar("checkpoints", default=None)
+#: How long saving may take at the end, if nothing sets narrower bounds.
+_LAST_SAVE_SECONDS = 10.0
+
+#: A name is part of the stores' keys, for which the narrowest limit is that of file names, 255 bytes.
+_NAME_LENGTH = 100
+
+_current: ContextVar[Callable[[], Checkpoints] | None] = ContextVar("checkpoints", default=None)
 
 
 @asynccontextmanager
@@ -49,6 +57,39 @@ async def resumable(folder: Path, *, attempt: int = 1) -> AsyncIterator[Checkpoi
     await checkpoints.remove()
 
 
+@contextmanager
+def resuming_by(find: Callable[[], Checkpoints]) -> Iterator[None]:
+    """
+    Let every ``amap`` with ``resume`` in this block resume by some checkpoints.
+
+    :param find: returns them; asked when the first ``amap`` wants to know, so that nothing is done if none does.
+    """
+    token = _current.set(find)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_checkpoints() -> Checkpoints | None:
+    """Return those by which work in this block resumes, if there are any."""
+    find = _current.get()
+    return None if find is None else find()
+
+
+def check_name(name: str) -> str:
+    """
+    Return the name of a piece of work.
+
+    :raises ValueError: if it cannot be part of a store's keys.
+    """
+    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH:
+        raise ValueError(
+            f"resume must be a name of letters, digits, '_' and '-', of {_NAME_LENGTH} at most, not {name!r}"
+        )
+    return name
+
+
 class Checkpoints:
     """
     The checkpoints of one task, saved every few seconds while it runs, and when it ends.
@@ -57,33 +98,56 @@ class Checkpoints:
     :param identity: what they belong to: a task instance, without the number of its try.
     :param attempt: the number of the try that is running, from 1.
     :param save_seconds: how often they are saved.
+    :param is_first: whether nothing can have been kept by earlier tries; what is there all the same is not looked at.
+    :param fresh: whether, or for which names, what earlier tries have done is done again.
     """
 
     def __init__(
-        self, store: CheckpointStore, *, identity: str, attempt: int, save_seconds: float = CHECKPOINT_SECONDS
+        self,
+        store: CheckpointStore,
+        *,
+        identity: str,
+        attempt: int,
+        save_seconds: float = CHECKPOINT_SECONDS,
+        is_first: bool = False,
+        fresh: bool | Collection[str] = False,
     ) -> None:
         self._store = store
         self._identity = identity
         self._attempt = attempt
         self._save_seconds = save_seconds
-        self._checkpoints: dict[str, Checkpoint] = {}
+        self._is_first = is_first
+        self._fresh = fresh
+        self._checkpoints: dict[str, Checkpoint | CursorCheckpoint] = {}
         self._in_use: set[str] = set()
-        self._saver: asyncio.Task[None]
+        self._saver: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._ends = False
         self._failed: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        self._token = _current.set(self)
-        self._saver = asyncio.get_running_loop().create_task(self._save_again_and_again(), name="checkpoints")
+        self._resuming = resuming_by(lambda: self)
+        self._resuming.__enter__()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        _current.reset(self._token)
-        self._saver.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._saver
-        await self.save()
+        self._resuming.__exit__(exc_type, exc, tb)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Save what is not saved yet, for the last time. That is bounded, and a failure is logged."""
+        if self._saver is None:
+            return
+        self._ends = True
+        self._wake.set()
+        await asyncio.wait([self._saver], timeout=_LAST_SAVE_SECONDS)
+        if not self._saver.done():
+            log.warning("checkpoints could not be saved within %g s", _LAST_SAVE_SECONDS)
+            self._saver.cancel()
+        elif self._saver.cancelled():
+            await self._save_within_bounds()
 
     async def open(self, name: str, *, keeps_results: bool) -> Checkpoint:
         """
@@ -93,25 +157,48 @@ class Checkpoints:
         :param keeps_results: whether results are kept too.
         :raises CheckpointError: if another one of that name is at work.
         """
-        if name in self._in_use:
+        checkpoint = Checkpoint(
+            self._store, name, identity=self._identity, attempt=self._attempt, keeps_results=keeps_results
+        )
+        return await self._open(checkpoint, name)
+
+    async def open_cursor(self, name: str) -> CursorCheckpoint:
+        """
+        Read the cursor of a piece of work that is done in order.
+
+        :param name: of the work; part of a key, so of letters, digits, ``_`` and ``-``.
+        :raises CheckpointError: if another one of that name is at work.
+        """
+        key = f"{name}.cursor"
+        cursor = CursorCheckpoint(self._store, key, identity=self._identity, attempt=self._attempt)
+        return await self._open(cursor, name)
+
+    async def _open(self, checkpoint: OneCheckpoint, name: str) -> OneCheckpoint:
+        key = checkpoint.name
+        if key in self._in_use:
             raise CheckpointError(f"resume={name!r} is used twice at once; give each a name of its own")
-        self._in_use.add(name)
+        self._in_use.add(key)
         try:
-            checkpoint = self._checkpoints.get(name)
-            if checkpoint is None:
-                checkpoint = Checkpoint(
-                    self._store, name, identity=self._identity, attempt=self._attempt, keeps_results=keeps_results
-                )
-                await checkpoint.load()
-                self._checkpoints[name] = checkpoint
+            if (opened := self._checkpoints.get(key)) is not None:
+                checkpoint = cast("OneCheckpoint", opened)
+            else:
+                if not self._is_first:
+                    await checkpoint.load(fresh=self._is_fresh(name))
+                self._checkpoints[key] = checkpoint
         except BaseException:
-            self._in_use.discard(name)
+            self._in_use.discard(key)
             raise
+        if self._saver is None:
+            self._saver = asyncio.get_running_loop().create_task(self._save_again_and_again(), name="checkpoints")
         return checkpoint
 
     def release(self, name: str) -> None:
         """Let another piece of work have a name."""
         self._in_use.discard(name)
+
+    def save_soon(self) -> None:
+        """Save all checkpoints now, in the background."""
+        self._wake.set()
 
     async def save(self) -> None:
         """Save all checkpoints. A failure is logged, and made up for by the next time."""
@@ -128,17 +215,39 @@ class Checkpoints:
                     self._failed.discard(name)
 
     async def remove(self) -> None:
-        """Remove all checkpoints, when what they are for has succeeded. A failure is logged."""
+        """Remove all checkpoints, when what they are for has succeeded; in any event loop. A failure is logged."""
         for name, checkpoint in self._checkpoints.items():
             try:
                 await checkpoint.remove()
             except Exception as error:  # noqa: BLE001 - whatever the store raises, the work is done
                 log.warning("checkpoint %r could not be removed: %s", name, error)
 
+    def _is_fresh(self, name: str) -> bool:
+        return self._fresh if isinstance(self._fresh, bool) else name in self._fresh
+
     async def _save_again_and_again(self) -> None:
-        while True:
-            await asyncio.sleep(self._save_seconds)
-            await self.save()
+        try:
+            is_last = False
+            while not is_last:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._save_seconds):
+                        await self._wake.wait()
+                self._wake.clear()
+                # What is done while this saves needs another time.
+                is_last = self._ends
+                await self.save()
+        except asyncio.CancelledError:
+            # All tasks are ended because the one that these are for does not end: it may never come to save them.
+            if not self._ends:
+                await self._save_within_bounds()
+            raise
+
+    async def _save_within_bounds(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SAVE_SECONDS):
+                await self.save()
+                return
+        log.warning("checkpoints could not be saved within %g s", _LAST_SAVE_SECONDS)
 
 
 class Resume(Generic[T]):
@@ -151,11 +260,9 @@ class Resume(Generic[T]):
     """
 
     def __init__(self, name: str, *, key: Callable[[T], Key] | None, keeps_results: bool) -> None:
-        if not name or not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
-            raise ValueError(f"resume must be a name of letters, digits, '_' and '-', not {name!r}")
-        self.name = name
+        self.name = check_name(name)
         self.keeps_results = keeps_results
-        self._key = key or key_of
+        self._key = key
         self._taken = KeySet()
         self._checkpoints: Checkpoints | None = None
         self._checkpoint: Checkpoint | None = None
@@ -166,9 +273,8 @@ class Resume(Generic[T]):
 
         :raises CheckpointError: if another one of that name is at work.
         """
-        checkpoints = _current.get()
-        if checkpoints is None:
-            log.info("resume=%r keeps nothing: this is no block of resumable()", self.name)
+        if (checkpoints := current_checkpoints()) is None:
+            log.info("resume=%r keeps nothing: this is neither a task nor a block of resumable()", self.name)
             return
         self._checkpoint = await checkpoints.open(self.name, keeps_results=self.keeps_results)
         self._checkpoints = checkpoints
@@ -180,11 +286,20 @@ class Resume(Generic[T]):
         :raises CheckpointError: if another item of this run has the same key.
         :raises TypeError: if the item has no key.
         """
-        key = self._key(item)
+        key = key_of(item) if self._key is None else self._key(item)
+        if type(key) is not str and self._key is not None:
+            key = self._checked(key, item)
         hashed = hash_key(key)
         if not self._taken.add(hashed):
             raise CheckpointError(f"resume={self.name!r}: two items have the key {key!r}")
         return hashed, self._checkpoint is not None and hashed in self._checkpoint.done
+
+    @staticmethod
+    def _checked(made: object, item: T) -> Key:
+        key = plain_key(made)
+        if key is None:
+            raise TypeError(f"key= must make a string, an integer or a tuple of these, not {made!r} of {item!r}")
+        return key
 
     def result(self, hashed: int) -> JSON:
         """Return the kept result of an item that an earlier try has done."""
@@ -197,7 +312,9 @@ class Resume(Generic[T]):
             self._checkpoint.add(hashed, value)
 
     def close(self) -> None:
-        """Let another piece of work have the name."""
+        """Let another piece of work have the name. What an error has ended is saved while others still clean up."""
         if self._checkpoints is not None:
             self._checkpoints.release(self.name)
+            if sys.exception() is not None:
+                self._checkpoints.save_soon()
             self._checkpoints = None

@@ -9,6 +9,8 @@ import socket
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_async.core.work import working_on
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -101,6 +103,8 @@ class Retry:
         async def attempt() -> T:
             nonlocal pending
             if pending is None:
+                if (work := working_on.get()) is not None:
+                    work.retries += 1
                 return await function()
             error, pending = pending, None
             raise error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class PoolStatistics:
     :param waiting: how many wait for a lease.
     :param connects: how often a resource was opened, since the beginning.
     :param connect_errors: how often that failed, since the beginning.
+    :param waits: how often a lease was waited for, since the beginning; the first one waits for its resource to open.
+    :param wait_seconds: how long these waits took, all added up.
     """
 
     size: int
@@ -54,6 +56,24 @@ class PoolStatistics:
     waiting: int
     connects: int
     connect_errors: int
+    waits: int = 0
+    wait_seconds: float = 0.0
+
+    def beside(self, other: PoolStatistics) -> PoolStatistics:
+        """Return the sums of two pools."""
+        return PoolStatistics(
+            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        )
+
+    def after(self, earlier: PoolStatistics) -> PoolStatistics:
+        """Return the same, with what another pool counted since its beginning, which is closed now."""
+        return replace(
+            self,
+            connects=self.connects + earlier.connects,
+            connect_errors=self.connect_errors + earlier.connect_errors,
+            waits=self.waits + earlier.waits,
+            wait_seconds=self.wait_seconds + earlier.wait_seconds,
+        )
 
 
 class Slot(Generic[R]):
@@ -237,7 +257,9 @@ class Slots(Generic[R]):
         """Tell whether a slot has so many leases that :meth:`wants_another` is worth asking."""
         return slot.leased >= self._crowded and self.usable < self.size
 
-    def statistics(self, *, waiting: int, connects: int, connect_errors: int) -> PoolStatistics:
+    def statistics(
+        self, *, waiting: int, connects: int, connect_errors: int, waits: int, wait_seconds: float
+    ) -> PoolStatistics:
         """Return the counts of this moment, with those that are kept elsewhere."""
         free = self.free
         return PoolStatistics(
@@ -252,6 +274,8 @@ class Slots(Generic[R]):
             waiting=waiting,
             connects=connects,
             connect_errors=connect_errors,
+            waits=waits,
+            wait_seconds=wait_seconds,
         )
 
     def _is_fit(self, slot: Slot[R], now: float) -> bool:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from airflow_provider_async.core.work import working_on
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,11 +37,15 @@ class Waiters(Generic[T]):
 
     :param timeout_seconds: how long each waits at most.
     :param timeout_error: makes the error of one whose time is up, from its waiter and the seconds that it waited.
+    :ivar waits: how often somebody has waited, whatever came of it.
+    :ivar wait_seconds: how long that took, all added up.
     """
 
     def __init__(self, timeout_seconds: float, timeout_error: Callable[[Waiter, float], Exception]) -> None:
         self._timeout_seconds = timeout_seconds
         self._timeout_error = timeout_error
+        self.waits = 0
+        self.wait_seconds = 0.0
         self._timer: asyncio.TimerHandle | None = None
         # An ordered dict gives up its first and any other entry in constant time, however many wait.
         self._queue: OrderedDict[asyncio.Future[T], Waiter] = OrderedDict()
@@ -59,6 +65,14 @@ class Waiters(Generic[T]):
     def leave(self, future: asyncio.Future[T]) -> None:
         """Take a future out of the queue, if it is still there."""
         self._queue.pop(future, None)
+
+    def count(self, seconds: float) -> None:
+        """Count a wait that has ended, here and for the work that the running task belongs to."""
+        self.waits += 1
+        self.wait_seconds += seconds
+        if (work := working_on.get()) is not None:
+            work.lease_waits += 1
+            work.lease_wait_seconds += seconds
 
     def serve(self, take: Callable[[], T | None]) -> None:
         """Give the first in the queue what ``take`` returns, and so on until it returns ``None``."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from airflow_provider_async.core.amap import AsyncMap, Outcome, amap
+from airflow_provider_async.core.monitor import Monitor
 from airflow_provider_async.core.progress import Progress
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import CallCancelled, IteratorClosed
@@ -317,7 +319,7 @@ async def test_transient_errors_are_retried_where_a_policy_says_so() -> None:
 
     mapped = amap(flaky, range(5), limit=2, retry=Retry(attempts=3))
     assert sorted([value async for value in mapped]) == list(range(5))
-    assert mapped.progress == Progress(done=5, failed=0, total=5)
+    assert mapped.progress == Progress(done=5, failed=0, total=5, retries=10)
     with pytest.raises(ConnectionResetError):
         async for _ in amap(flaky, range(5, 9), limit=2, retry=Retry(attempts=2)):
             pass
@@ -397,3 +399,35 @@ async def test_the_first_of_several_errors_is_raised() -> None:
     with pytest.raises(LookupError, match="1"):
         async for _ in amap(fail_even_in_clean_up, [30, 20, 1], limit=3):
             pass
+
+
+async def test_each_worker_has_the_context_of_the_one_who_asks_for_the_first_result() -> None:
+    variable = ContextVar("variable", default="unset")
+    seen = []
+
+    async def look(number: int) -> None:
+        seen.append(variable.get())
+        variable.set(f"set by {number}")
+        await asyncio.sleep(1)
+
+    mapped = amap(look, range(3), limit=3)
+    variable.set("set outside")
+    async for _ in mapped:
+        pass
+    assert seen == ["set outside"] * 3
+    assert variable.get() == "set outside"
+
+
+async def test_progress_says_how_fast_it_goes() -> None:
+    loop = asyncio.get_running_loop()
+    with Monitor(clock=loop.time):
+        mapped = amap(Calls(), [2.0] * 10, limit=2, label="load")
+        values = aiter(mapped)
+        for _ in range(4):
+            await anext(values)
+        progress = mapped.progress
+        assert (progress.label, progress.elapsed, progress.rate, progress.seconds_left) == ("load", 4, 1, 6)
+        assert len([value async for value in values]) == 6
+        await asyncio.sleep(100)
+        progress = mapped.progress
+        assert (progress.elapsed, progress.rate, progress.seconds_left) == (10, 1, None)

@@ -682,6 +682,8 @@ async def test_statistics_are_a_frozen_record(server: Server) -> None:
             waiting=0,
             connects=1,
             connect_errors=0,
+            waits=1,
+            wait_seconds=0.0,
         )
 
 

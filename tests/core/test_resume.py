@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_async import amap
+from airflow_provider_async.core import resume
 from airflow_provider_async.core.resume import Checkpoints
 from airflow_provider_async.errors import CheckpointError, IteratorClosed
 from tests.core.memory_store import MemoryStore
@@ -203,6 +205,12 @@ async def test_an_item_without_a_key_is_an_error() -> None:
         [value async for value in amap(work, [1.5], limit=1, resume="load")]
 
 
+async def test_a_key_that_is_none_is_an_error(store: MemoryStore) -> None:
+    async with trying(store):
+        with pytest.raises(TypeError, match=r"key= must make a string, an integer or a tuple of these, not 1\.5 of 3"):
+            [value async for value in Work().over(range(3, 10), key=lambda item: item / 2)]
+
+
 async def test_a_name_used_twice_at_once_is_an_error_and_one_after_the_other_is_not(store: MemoryStore) -> None:
     async with trying(store):
         async with Work().over(range(3)) as first:
@@ -230,6 +238,148 @@ async def test_a_store_that_fails_does_not_fail_the_work(caplog: pytest.LogCaptu
         store.error = OSError("gone")
         await checkpoints.remove()
     assert "could not be removed: gone" in caplog.text
+
+
+async def test_an_amap_may_begin_while_others_are_saved_and_each_failure_is_told_by_name(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store.error, store.failing, store.room = OSError("no space"), "one", asyncio.Event()
+    async with Checkpoints(store, identity="task", attempt=1, save_seconds=1e6) as checkpoints:
+        for name in ("one", "two"):
+            [value async for value in Work().over(range(3), resume=name)]
+        saving = asyncio.ensure_future(checkpoints.save())
+        await store.arrived.wait()
+        [value async for value in Work().over(range(3), resume="three")]
+        store.room.set()
+        await saving
+        assert "'one' could not be saved, which is tried again: no space" in caplog.text
+        assert "'two'" not in caplog.text
+        assert [key for key in store.values if key.startswith("two.")] != []
+
+        store.error = None
+        await checkpoints.save()
+        assert "'one' is saved again" in caplog.text
+        assert {key.partition(".")[0] for key in store.values} == {"one", "two", "three"}
+
+
+async def test_what_an_error_ends_is_saved_while_others_still_clean_up(store: MemoryStore) -> None:
+    async with failing_try(store, ZeroDivisionError):
+        try:
+            async with Work().over(range(3)) as results:
+                async for value in results:
+                    if value == 20:
+                        fail()
+        finally:
+            await store.arrived.wait()  # a clean-up that takes its time
+    assert store.values
+
+
+async def test_what_ends_by_itself_is_not_saved_at_once(store: MemoryStore) -> None:
+    async with Checkpoints(store, identity="task", attempt=1):
+        for _ in range(100):
+            [value async for value in Work().over(range(3))]
+            await asyncio.sleep(0)
+        assert store.writes == 0
+
+
+async def test_when_all_tasks_are_ended_what_is_done_is_saved_first(store: MemoryStore) -> None:
+    async with Checkpoints(store, identity="task", attempt=1, save_seconds=1e6):
+        [value async for value in Work().over(range(3))]
+        await asyncio.sleep(0)
+        (saver,) = (task for task in asyncio.all_tasks() if task.get_name() == "checkpoints")
+        saver.cancel()
+        await asyncio.wait([saver])
+        assert len(store.values) == 2
+
+        [value async for value in Work().over(range(3, 6))]
+    again = Work()
+    async with trying(store, attempt=2):
+        [value async for value in again.over(range(10))]
+    assert again.did == [6, 7, 8, 9]
+
+
+async def test_a_store_that_hangs_is_not_waited_for_without_end(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "_LAST_SAVE_SECONDS", 0.01)
+    store.room = asyncio.Event()
+    async with Checkpoints(store, identity="task", attempt=1):
+        [value async for value in Work().over(range(3))]
+    assert "checkpoints could not be saved within 0.01 s" in caplog.text
+
+    caplog.clear()
+    async with Checkpoints(store, identity="task", attempt=1):
+        [value async for value in Work().over(range(3))]
+        await asyncio.sleep(0)
+        (saver,) = (task for task in asyncio.all_tasks() if task.get_name() == "checkpoints" and not task.cancelling())
+        saver.cancel()
+    assert "checkpoints could not be saved within 0.01 s" in caplog.text
+
+
+async def test_the_first_try_asks_for_nothing(store: MemoryStore) -> None:
+    async with failing_try(store, ZeroDivisionError):
+        [value async for value in Work().over(range(3))]
+        fail()
+    reads = store.reads
+
+    # Of a task that was removed, and has come back under the same name.
+    async with Checkpoints(store, identity="task", attempt=1, is_first=True) as checkpoints:
+        assert [value async for value in Work().over(range(3))] == [0, 10, 20]
+        assert store.reads == reads
+        await checkpoints.save()
+        await checkpoints.remove()
+    assert [key for key in store.values if key.endswith(".head")] == []
+
+
+@pytest.mark.parametrize(("fresh", "expected"), [(True, [0, 10, 20]), (["load"], [0, 10, 20]), (["other"], [])])
+async def test_what_is_to_begin_anew_does(store: MemoryStore, fresh: bool | list[str], expected: list[int]) -> None:
+    async with failing_try(store, ZeroDivisionError):
+        [value async for value in Work().over(range(3))]
+        fail()
+
+    async with Checkpoints(store, identity="task", attempt=2, fresh=fresh) as checkpoints:
+        assert [value async for value in Work().over(range(3))] == expected
+        await checkpoints.save()
+        await checkpoints.remove()
+    assert store.values == {}
+
+
+async def test_checkpoints_are_found_when_they_are_wanted_and_not_before(store: MemoryStore) -> None:
+    found: list[Checkpoints] = []
+
+    def find() -> Checkpoints:
+        found.append(Checkpoints(store, identity="task", attempt=1))
+        return found[-1]
+
+    with resume.resuming_by(find):
+        [value async for value in amap(Work(), range(3), limit=1)]
+        assert not found
+        [value async for value in Work().over(range(3))]
+    assert [value async for value in Work().over(range(3))] == [0, 10, 20]
+    (checkpoints,) = found
+    await checkpoints.aclose()
+    assert store.values
+
+
+async def test_checkpoints_of_nothing_begin_no_task(store: MemoryStore) -> None:
+    async with Checkpoints(store, identity="task", attempt=1):
+        assert len(asyncio.all_tasks()) == 1
+    assert (store.reads, store.writes) == (0, 0)
+
+
+def test_what_a_loop_has_saved_another_one_removes(store: MemoryStore) -> None:
+    checkpoints = Checkpoints(store, identity="task", attempt=1)
+
+    async def use() -> None:
+        async with checkpoints:
+            [value async for value in Work().over(range(3))]
+            await asyncio.gather(checkpoints.save(), checkpoints.save())
+
+    asyncio.run(use())
+    assert store.values
+    asyncio.run(checkpoints.remove())
+    assert store.values == {}
 
 
 async def test_a_map_that_is_closed_while_its_checkpoint_is_read_runs_nothing() -> None:
@@ -260,7 +410,7 @@ async def test_a_checkpoint_that_cannot_be_read_is_an_error_and_its_name_is_free
                 await anext(aiter(Work().over(range(3))))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "a.b"])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "a.b", "a" * 101])
 def test_a_name_that_cannot_be_part_of_a_key_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="resume must be a name of letters"):
         Work().over(range(3), resume=name)
