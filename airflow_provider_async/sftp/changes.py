@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import asyncssh
 
-from airflow_provider_async.sftp.files import MovedFile, TargetNames, remote_path
+from airflow_provider_async.sftp.files import Missing, MovedFile, TargetNames, remote_key, remote_path
 from airflow_provider_async.sftp.folders import Folders
 from airflow_provider_async.sftp.listing import entry_of
 from airflow_provider_async.sftp.local import already_exists
@@ -18,6 +18,7 @@ from airflow_provider_async.sftp.session import is_lost, settle
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.sftp.files import RemoteEntry, RemotePath
     from airflow_provider_async.sftp.local import Existing
@@ -99,6 +100,11 @@ async def rename(session: SFTPSession, path: str, new_path: str) -> None:
         raise
 
 
+def _check_missing(missing: str) -> None:
+    if missing not in get_args(Missing):
+        raise ValueError(f"missing must be 'error' or 'ignore', not {missing!r}")
+
+
 class Remove:
     """
     The removals of one call.
@@ -108,9 +114,8 @@ class Remove:
     :param missing: whether a file that is not there is an ``error``, or is to be taken as removed (``ignore``).
     """
 
-    def __init__(self, operations: Operations, tally: Tally, missing: Literal["error", "ignore"]) -> None:
-        if missing not in ("error", "ignore"):
-            raise ValueError(f"missing must be 'error' or 'ignore', not {missing!r}")
+    def __init__(self, operations: Operations, tally: Tally, missing: Missing) -> None:
+        _check_missing(missing)
         self._operations = operations
         self._tally = tally
         self._missing = missing
@@ -156,34 +161,42 @@ class Move:
     :param folder: the remote folder; made if it is missing.
     :param base: the remote folder whose structure is kept; ``None`` for bare names.
     :param existing: what becomes of a file that is there already.
+    :param missing: whether a file that is not there is an ``error``, or is skipped (``ignore``).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         operations: Operations,
         tally: Tally,
         folder: str,
         base: PurePosixPath | None,
         existing: Existing,
+        missing: Missing,
     ) -> None:
         if existing not in ("overwrite", "skip", "error"):
             raise ValueError(f"existing must be 'overwrite', 'skip' or 'error', not {existing!r}")
+        _check_missing(missing)
         self._operations = operations
         self._tally = tally
         self._folder = folder
         self._names = TargetNames(base)
         self._existing = existing
+        self._missing = missing
         self._folders = Folders(operations)
+
+    def key(self, path: RemotePath) -> Key:
+        """Return what ``resume`` goes by."""
+        return self._names.claim(remote_path(path), remote_key(path))
 
     async def __call__(self, path: RemotePath) -> MovedFile:
         """
         Move one file.
 
-        :raises asyncssh.SFTPNoSuchFile: if it is missing.
+        :raises asyncssh.SFTPNoSuchFile: if it is missing and that is an error.
         :raises FileExistsError: if the target is there already and that is an error.
         """
         source = remote_path(path)
-        move = _OneMove(source, posixpath.join(self._folder, self._names.name(source)), self._existing)
+        move = _OneMove(source, posixpath.join(self._folder, self._names.name(source)), self._existing, self._missing)
 
         await self._folders.make(posixpath.dirname(move.target))
         is_moved = await self._operations.retried(move.attempt)
@@ -195,16 +208,25 @@ class Move:
 class _OneMove:
     """One file on its way, with what is known from an attempt before."""
 
-    def __init__(self, source: str, target: str, existing: Existing) -> None:
+    def __init__(self, source: str, target: str, existing: Existing, missing: Missing) -> None:
         self._source = source
         self.target = target
         self._existing = existing
+        self._missing = missing
         self._may_be_done = False
 
     async def attempt(self, session: SFTPSession) -> bool:
         """Move the file, if it is not moved yet, and return whether it was not skipped."""
         if self._may_be_done and await self._is_done(session):
             return True
+        try:
+            return await self._move(session)
+        except (*_MISSING, FileExistsError):
+            if self._missing == "error" or await _find(session, self._source) is not None:
+                raise
+            return False
+
+    async def _move(self, session: SFTPSession) -> bool:
         if posixpath.normpath(self._source) == posixpath.normpath(self.target):
             await stat(session, self._source)
             if self._existing == "error":

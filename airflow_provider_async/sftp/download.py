@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_async.errors import FileChanged, VerificationFailed
 from airflow_provider_async.sftp.blocks import MAX_BLOCK_BYTES, BlockFile
-from airflow_provider_async.sftp.files import RemoteEntry, TargetNames, TransferredFile, remote_path
+from airflow_provider_async.sftp.files import RemoteEntry, TargetNames, TransferredFile, remote_key, remote_path
 from airflow_provider_async.sftp.local import State, already_exists, check_options, is_same
 from airflow_provider_async.sftp.object_storage import open_target
 from airflow_provider_async.sftp.parts import LARGE_BYTES, digest_of, open_part
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import asyncssh
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.sftp.files import RemotePath
     from airflow_provider_async.sftp.local import Existing, LocalPath, Verify
@@ -66,6 +67,10 @@ class Download:
         self._existing = existing
         self._verify = verify
         self._tally = tally
+
+    def key(self, path: RemotePath) -> Key:
+        """Return what ``resume`` goes by."""
+        return self._names.claim(remote_path(path), remote_key(path))
 
     async def __call__(self, path: RemotePath) -> TransferredFile:
         """

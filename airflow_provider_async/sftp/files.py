@@ -15,19 +15,27 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_provider_async.core.keys import Key
+
 __all__ = [
     "Kind",
+    "Missing",
     "MovedFile",
     "RemoteEntry",
     "RemoteFile",
     "RemotePath",
     "TargetNames",
     "TransferredFile",
+    "remote_key",
     "remote_path",
+    "version_key",
 ]
 
 #: What a name in a folder stands for.
 Kind: TypeAlias = Literal["file", "folder", "link", "other"]
+
+#: What is done about a file that is not there.
+Missing: TypeAlias = Literal["error", "ignore"]
 
 
 class RemoteEntry(str):
@@ -65,6 +73,11 @@ class RemoteEntry(str):
     def name(self) -> str:
         """The last part of the path."""
         return posixpath.basename(self)
+
+    @property
+    def resume_key(self) -> str:
+        """What ``resume`` goes by: a file whose size or time has changed is another one."""
+        return remote_key(self)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, Kind, int | None, float | None]]:
         return type(self), (str(self), self.kind, self.size, self.modified)
@@ -115,7 +128,7 @@ class MovedFile:
 
     :param path: where it was.
     :param new_path: where it is now.
-    :param skipped: whether the same file was there already, so that this one was left where it is.
+    :param skipped: whether nothing was moved: the same file was there already, or this one was missing.
     """
 
     path: str
@@ -130,6 +143,26 @@ RemotePath: TypeAlias = str | PurePosixPath
 def remote_path(path: RemotePath) -> str:
     """Return the path that names a remote file, as a plain string."""
     return str(path)
+
+
+def remote_key(path: RemotePath) -> str:
+    """Return what ``resume`` goes by: the path, and what a listing has told of the file."""
+    if isinstance(path, RemoteEntry):
+        return version_key(path, path.size, path.modified)
+    return str(path)
+
+
+def version_key(path: str, size: int | None, modified: float | None) -> str:
+    """
+    Return what tells a version of a file from others, and from other files.
+
+    :param path: where it is.
+    :param size: in bytes, if that is known.
+    :param modified: seconds since 1970, if that is known; some servers tell whole ones, others fractions.
+    """
+    # No path has a NUL in it. A string costs half of what a tuple does.
+    known_size = "" if size is None else size
+    return f"{path}\0{known_size}\0{'' if modified is None else int(modified)}"
 
 
 class TargetNames:
@@ -161,6 +194,21 @@ class TargetNames:
         if other != str(source):
             raise UnsafePath(f"{str(source)!r} and {other!r} would both become {target!r}; 'base' keeps their folders")
         return target
+
+    def claim(self, source: PurePath | str, key: Key) -> Key:
+        """
+        Take a name for a file before it is known whether an earlier try has done it: no other may have it either way.
+
+        :param key: what ``resume`` goes by.
+        :return: the key. Of a file that cannot have the name it is another one, so that it is not left out and fails.
+        """
+        # Below a base, there is nothing to take.
+        if self._start is None:
+            try:
+                self.name(source)
+            except UnsafePath:
+                return ("no name", key)
+        return key
 
     def _plain_name(self, source: str) -> str | None:
         """Name what has nothing in it to be careful about; a pure path costs more than a file's way to the disk."""

@@ -55,6 +55,7 @@ __all__ = [
     "StorageFile",
     "StorageFolder",
     "is_one_path",
+    "is_storage",
     "local_or_storage",
     "open_source",
     "open_target",
@@ -78,7 +79,7 @@ def local_or_storage(path: LocalPath) -> Path | ObjectStoragePath:
     :param path: a local path, or an ``ObjectStoragePath``, that of a local file included.
     :raises ValueError: if it is a string that was meant to be an ``ObjectStoragePath``.
     """
-    if _is_storage(path):
+    if is_storage(path):
         return Path(path.path) if path.protocol in _LOCAL else path
     local = os.fspath(cast("str | os.PathLike[str]", path))
     if "://" in local:
@@ -88,25 +89,25 @@ def local_or_storage(path: LocalPath) -> Path | ObjectStoragePath:
 
 def is_one_path(source: object) -> TypeGuard[LocalPath]:
     """Tell whether something is one path on this side, and not many; an ``ObjectStoragePath`` is no ``os.PathLike``."""
-    return isinstance(source, (str, os.PathLike)) or _is_storage(source)
+    return isinstance(source, (str, os.PathLike)) or is_storage(source)
 
 
 def open_target(folder: LocalPath) -> Target:
     """Return the folder that files are downloaded into."""
     found = local_or_storage(folder)
-    return StorageFolder(found) if _is_storage(found) else LocalFolder(cast("Path", found))
+    return StorageFolder(found) if is_storage(found) else LocalFolder(cast("Path", found))
 
 
 def open_source(path: LocalPath) -> Source:
     """Return a file that is uploaded."""
     found = local_or_storage(path)
-    return StorageFile(found) if _is_storage(found) else LocalFile(cast("Path", found))
+    return StorageFile(found) if is_storage(found) else LocalFile(cast("Path", found))
 
 
 def pure_path(path: LocalPath) -> PurePath:
     """Return a path that others can be compared with: within its file system, if that is not the local one."""
     found = local_or_storage(path)
-    return PurePosixPath(found.path) if _is_storage(found) else cast("Path", found)
+    return PurePosixPath(found.path) if is_storage(found) else cast("Path", found)
 
 
 def walk_tree(folder: LocalPath) -> Iterable[LocalPath] | AsyncIterable[LocalPath]:
@@ -118,7 +119,7 @@ def walk_tree(folder: LocalPath) -> Iterable[LocalPath] | AsyncIterable[LocalPat
         held at a time.
     """
     found = local_or_storage(folder)
-    return _walk_storage(found) if _is_storage(found) else walk_local(cast("Path", found))
+    return _walk_storage(found) if is_storage(found) else walk_local(cast("Path", found))
 
 
 class StorageFolder:
@@ -219,9 +220,10 @@ class StorageFile:
 
         :raises OSError: if it is missing, or a folder.
         """
-        return await asyncio.to_thread(self._state)
+        return await asyncio.to_thread(self.look)
 
-    def _state(self, *, is_fresh: bool = False) -> State:
+    def look(self, *, is_fresh: bool = False) -> State:
+        """As :meth:`state`, for a thread."""
         fs, path = self._object.fs, self._object.path
         found = _info(fs, path, is_fresh=is_fresh)
         if found["type"] != "file":
@@ -257,7 +259,7 @@ class StorageFile:
             for offset in range(0, len(portion), block_bytes):
                 yield portion[offset : offset + block_bytes]
             start = end
-        if await asyncio.to_thread(self._state, is_fresh=True) != state:
+        if await asyncio.to_thread(self.look, is_fresh=True) != state:
             raise has_changed(self._object)
 
     def _read(self, start: int, end: int) -> bytes:
@@ -302,6 +304,7 @@ def _info(fs: FileSystem, path: str, *, is_fresh: bool) -> Mapping[str, object]:
     return fs.info(path)
 
 
-def _is_storage(path: object) -> TypeGuard[ObjectStoragePath]:
+def is_storage(path: object) -> TypeGuard[ObjectStoragePath]:
+    """Tell whether a path is an ``ObjectStoragePath``, be it that of a local file."""
     # What would tell exactly has to be imported, which takes Airflow a second.
     return hasattr(path, "fs") and hasattr(path, "protocol")

@@ -5,18 +5,27 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
 from airflow_provider_async.core.amap import amap
 from airflow_provider_async.core.progress import Tally
-from airflow_provider_async.sftp.files import MovedFile, RemoteEntry, RemoteFile, RemotePath, TransferredFile
+from airflow_provider_async.sftp.files import (
+    MovedFile,
+    RemoteEntry,
+    RemoteFile,
+    RemotePath,
+    TransferredFile,
+    remote_key,
+)
 from airflow_provider_async.sftp.session_pool import SFTPSessionPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 
     from airflow_provider_async.core.amap import AsyncMap
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.sftp.files import Missing
     from airflow_provider_async.sftp.local import Existing, LocalPath, Verify
 
 __all__ = ["SFTPClientPool"]
@@ -24,6 +33,9 @@ __all__ = ["SFTPClientPool"]
 T = TypeVar("T")
 R = TypeVar("R")
 Remote = TypeVar("Remote", bound=RemotePath)
+
+#: When a file counts as done, for ``resume``.
+Ack: TypeAlias = Literal["next", "manual"]
 
 #: Folders that are listed at once: more don't help, as the answers of a few fill any wire.
 _FOLDERS_AT_ONCE = 32
@@ -47,6 +59,12 @@ class SFTPClientPool(SFTPSessionPool):
     * ``ordered``: yield in the order of the paths instead of as files are done.
     * ``retry``: which errors are tried again; by default a lost connection, five attempts. A status of the server's,
       such as a missing file, is not, unless the policy says so.
+    * ``resume``: a name under which is kept which files are done, in a task or a block of
+      :func:`~airflow_provider_async.resumable`: the next try leaves them out. What is not acknowledged is done again. A
+      file counts as another one when its size or its time has changed, as far as they are known: those of files here
+      are looked up, a remote path tells them if it is from :meth:`glob`, :meth:`walk` or :meth:`stat_many`.
+    * ``ack``: when a file is acknowledged: when the consumer comes back for the ``next`` one or the next batch, or by a
+      call of ``outcome.ack()`` (``manual``).
     * ``label``: what the work is called in errors.
 
     :param sftp_conn_id: the id of an ``sftp`` or ``ssh`` Connection.
@@ -114,6 +132,8 @@ class SFTPClientPool(SFTPSessionPool):
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[Remote, RemoteEntry]:
         """
@@ -129,7 +149,9 @@ class SFTPClientPool(SFTPSessionPool):
         async def look(path: Remote) -> RemoteEntry:
             return await operations.retried(partial(changes.stat, path=path))
 
-        return self._map(look, paths, limit, ordered=ordered, label=label or "stat_many", tally=Tally())
+        return self._map(
+            look, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "stat_many", tally=Tally()
+        )
 
     def read_many(
         self,
@@ -138,6 +160,8 @@ class SFTPClientPool(SFTPSessionPool):
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[Remote, RemoteFile]:
         """
@@ -152,8 +176,10 @@ class SFTPClientPool(SFTPSessionPool):
         from airflow_provider_async.sftp.reading import read
 
         tally = Tally()
-        function = partial(read, self._operations.with_retry(retry), tally)
-        return self._map(function, paths, limit, ordered=ordered, label=label or "read_many", tally=tally)
+        work = partial(read, self._operations.with_retry(retry), tally)
+        return self._map(
+            work, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "read_many", tally=tally
+        )
 
     def download_many(
         self,
@@ -166,6 +192,8 @@ class SFTPClientPool(SFTPSessionPool):
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[RemotePath, TransferredFile]:
         """
@@ -191,7 +219,7 @@ class SFTPClientPool(SFTPSessionPool):
         else:
             paths = source
         tally = Tally()
-        download = Download(
+        work = Download(
             self._operations.with_retry(retry),
             local_dir,
             base=None if base is None else PurePosixPath(base),
@@ -199,7 +227,9 @@ class SFTPClientPool(SFTPSessionPool):
             verify=verify,
             tally=tally,
         )
-        return self._map(download, paths, limit, ordered=ordered, label=label or "download_many", tally=tally)
+        return self._map(
+            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "download_many", tally=tally
+        )
 
     def upload_many(
         self,
@@ -212,6 +242,8 @@ class SFTPClientPool(SFTPSessionPool):
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[LocalPath, TransferredFile]:
         """
@@ -239,7 +271,7 @@ class SFTPClientPool(SFTPSessionPool):
         else:
             paths = cast("Iterable[LocalPath] | AsyncIterable[LocalPath]", source)
         tally = Tally()
-        upload = Upload(
+        work = Upload(
             self._operations.with_retry(retry),
             str(remote_dir),
             base=None if base is None else pure_path(base),
@@ -247,7 +279,11 @@ class SFTPClientPool(SFTPSessionPool):
             verify=verify,
             tally=tally,
         )
-        return self._map(upload, paths, limit, ordered=ordered, label=label or "upload_many", tally=tally)
+        if resume is not None:
+            paths = work.look_ahead(paths)
+        return self._map(
+            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "upload_many", tally=tally
+        )
 
     def move_many(
         self,
@@ -256,9 +292,12 @@ class SFTPClientPool(SFTPSessionPool):
         *,
         base: str | PurePosixPath | None = None,
         existing: Existing = "overwrite",
+        missing: Missing = "error",
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[Remote, MovedFile]:
         """
@@ -269,23 +308,29 @@ class SFTPClientPool(SFTPSessionPool):
         :param base: the folder whose structure is kept; without it, all files are put side by side, and two of the same
             name are refused.
         :param existing: as for :meth:`download_many`.
+        :param missing: whether a file that is not there is an ``error``, or is counted as skipped (``ignore``), such as
+            one that an earlier try has moved and not acknowledged.
         :return: files with ``path``, ``new_path`` and ``skipped``.
         """
         from airflow_provider_async.sftp.changes import Move
 
         tally = Tally()
         folder = None if base is None else PurePosixPath(base)
-        move = Move(self._operations.with_retry(retry), tally, str(remote_dir), folder, existing)
-        return self._map(move, paths, limit, ordered=ordered, label=label or "move_many", tally=tally)
+        work = Move(self._operations.with_retry(retry), tally, str(remote_dir), folder, existing, missing)
+        return self._map(
+            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "move_many", tally=tally
+        )
 
     def remove_many(
         self,
         paths: Iterable[Remote] | AsyncIterable[Remote],
         *,
-        missing: Literal["error", "ignore"] = "error",
+        missing: Missing = "error",
         limit: int | None = None,
         ordered: bool = False,
         retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
         label: str | None = None,
     ) -> AsyncMap[Remote, str]:
         """
@@ -298,8 +343,10 @@ class SFTPClientPool(SFTPSessionPool):
         from airflow_provider_async.sftp.changes import Remove
 
         tally = Tally()
-        remove = Remove(self._operations.with_retry(retry), tally, missing)
-        return self._map(remove, paths, limit, ordered=ordered, label=label or "remove_many", tally=tally)
+        work = Remove(self._operations.with_retry(retry), tally, missing)
+        return self._map(
+            work, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "remove_many", tally=tally
+        )
 
     def _list(self, folder: str) -> AsyncGenerator[list[RemoteEntry], None]:
         from airflow_provider_async.sftp import listing
@@ -314,8 +361,11 @@ class SFTPClientPool(SFTPSessionPool):
         self,
         function: Callable[[T], Awaitable[R]],
         items: Iterable[T] | AsyncIterable[T],
+        key: Callable[[T], Key],
         limit: int | None,
+        resume: str | None,
         *,
+        ack: Ack,
         ordered: bool,
         label: str,
         tally: Tally,
@@ -327,6 +377,9 @@ class SFTPClientPool(SFTPSessionPool):
             items,
             limit=at_most if limit is None else min(limit, at_most),
             ordered=ordered,
+            resume=resume,
+            key=None if resume is None else key,
+            ack=ack,
             label=label,
             tally=tally,
         )

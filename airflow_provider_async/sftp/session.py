@@ -227,10 +227,13 @@ async def settle(request: Awaitable[T]) -> T:
     """
     task = asyncio.ensure_future(request)
     try:
-        return await asyncio.shield(task)
+        await asyncio.wait([task])
     except asyncio.CancelledError:
+        # Its error is no news any more, and asyncio reports those that nobody has looked at.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         await asyncio.wait([task], timeout=SETTLE_SECONDS)
         raise
+    return task.result()
 
 
 async def open_session(

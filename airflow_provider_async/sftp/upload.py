@@ -6,26 +6,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
+from collections.abc import AsyncIterable, Collection
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncssh
 
 from airflow_provider_async.errors import PoolError, VerificationFailed
 from airflow_provider_async.sftp.blocks import MAX_BLOCK_BYTES, WINDOW_BYTES, BlockFile
 from airflow_provider_async.sftp.changes import rename, replace
-from airflow_provider_async.sftp.files import TargetNames, TransferredFile
+from airflow_provider_async.sftp.files import TargetNames, TransferredFile, version_key
 from airflow_provider_async.sftp.folders import Folders
 from airflow_provider_async.sftp.local import State, already_exists, check_options, is_same
-from airflow_provider_async.sftp.object_storage import open_source
+from airflow_provider_async.sftp.object_storage import is_storage, open_source
 from airflow_provider_async.sftp.parts import LARGE_BYTES, digest_of, is_hopeless, part_name, temporary_name
 from airflow_provider_async.sftp.session import SETTLE_SECONDS, is_lost, settle
 from airflow_provider_async.sftp.verify import check_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import PurePath
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.sftp.local import Existing, LocalPath, Source, Verify
     from airflow_provider_async.sftp.operations import Operations
@@ -38,6 +41,14 @@ _DISCARD_SECONDS = 5.0
 
 #: How servers say that they don't let one set the time of a file: not worth an upload.
 _REFUSALS = (asyncssh.SFTPOpUnsupported, asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
+
+
+class _Seen(NamedTuple):
+    """A file on this side as it was a moment ago; without a state if there was none to be had."""
+
+    path: LocalPath
+    source: Source | None = None
+    state: State | None = None
 
 
 class Upload:
@@ -75,6 +86,38 @@ class Upload:
         self._verify = verify
         self._tally = tally
         self._folders = Folders(operations)
+        # What was looked at last, for its key, so that it is not looked at again for its upload, which follows.
+        self._seen: _Seen | None = None
+
+    def key(self, path: LocalPath) -> Key:
+        """Return what ``resume`` goes by: the file as it is now."""
+        seen = self._seen
+        if seen is None or seen.path is not path:
+            seen = self._seen = _look(path)
+        if seen.source is None or seen.state is None:
+            # Not left out, because of its other key: the upload is going to say why.
+            return ("unreadable", str(path))
+        key = version_key(str(seen.source.local_path), seen.state.size, seen.state.modified)
+        return self._names.claim(seen.source.path, key)
+
+    def look_ahead(
+        self, paths: Iterable[LocalPath] | AsyncIterable[LocalPath]
+    ) -> Iterable[LocalPath] | AsyncIterable[LocalPath]:
+        """Return the same paths, in an iterator that has looked at the objects among them: :meth:`key` can't wait."""
+        if isinstance(paths, Collection) and not any(map(is_storage, paths)):
+            return paths
+        return self._look_at_each(paths)
+
+    async def _look_at_each(self, paths: Iterable[LocalPath] | AsyncIterable[LocalPath]) -> AsyncIterator[LocalPath]:
+        source = aiter(paths) if isinstance(paths, AsyncIterable) else _each(paths)
+        try:
+            async for path in source:
+                if is_storage(path):
+                    self._seen = await asyncio.to_thread(_look, path)
+                yield path
+        finally:
+            if (close := getattr(source, "aclose", None)) is not None:
+                await close()
 
     async def __call__(self, path: LocalPath) -> TransferredFile:
         """
@@ -86,9 +129,13 @@ class Upload:
         :raises VerificationFailed: if what arrived differs from it, or could not be compared.
         :raises UnsafePath: if the file would be outside of the remote folder, or replace another one's.
         """
-        source = open_source(path)
+        seen, self._seen = self._seen, None
+        if seen is None or seen.path is not path or seen.source is None or seen.state is None:
+            source = open_source(path)
+            state = await source.state()
+        else:
+            source, state = seen.source, seen.state
         target = posixpath.join(self._folder, self._names.name(source.path))
-        state = await source.state()
         if self._existing != "overwrite":
             found = await self._operations.retried(partial(_find, path=target))
             if found is not None and self._existing == "error":
@@ -174,6 +221,19 @@ class Upload:
         with suppress(PoolError, asyncssh.Error, OSError):
             async with asyncio.timeout(_DISCARD_SECONDS):
                 await settle(self._operations.run(partial(_remove, path=path)))
+
+
+def _look(path: LocalPath) -> _Seen:
+    try:
+        source = open_source(path)
+        return _Seen(path, source, source.look())
+    except Exception:  # noqa: BLE001 - the upload is going to raise it
+        return _Seen(path)
+
+
+async def _each(paths: Iterable[LocalPath]) -> AsyncIterator[LocalPath]:
+    for path in paths:
+        yield path
 
 
 class _FinalName:

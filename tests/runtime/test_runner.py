@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_async.runtime import runner as runner_module
 from airflow_provider_async.runtime.runner import Runner
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ pytestmark = [
 ]
 
 FOREVER = 3600.0
+
+#: A bound that no machine is slow enough to reach, and no test waits for but one that fails.
+UNSHORTENED = 45.0
 
 
 class Ended(BaseException):
@@ -359,7 +363,8 @@ def test_a_kill_reaches_a_blocked_loop(loop_factory: LoopFactory) -> None:
         runner.run(main)
 
 
-def test_a_kill_during_clean_up_after_a_time_out_shortens_it() -> None:
+def test_a_kill_during_clean_up_after_a_time_out_shortens_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "CLEAN_UP_SECONDS", UNSHORTENED)
     runner = make(timeout_seconds=0.3)
 
     async def main() -> None:
@@ -369,11 +374,14 @@ def test_a_kill_during_clean_up_after_a_time_out_shortens_it() -> None:
             runner.kill()
             await asyncio.sleep(FOREVER)
 
-    with at_most(5), pytest.raises(TimedOut):
+    with at_most(20), pytest.raises(TimedOut):
         runner.run(main)
 
 
-def test_a_time_out_of_the_users_that_ends_in_the_same_moment_does_not_swallow_the_kill() -> None:
+def test_a_time_out_of_the_users_that_ends_in_the_same_moment_does_not_swallow_the_kill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner_module, "KILL_CLEAN_UP_SECONDS", UNSHORTENED)
     runner = make()
 
     async def main() -> None:
@@ -385,7 +393,7 @@ def test_a_time_out_of_the_users_that_ends_in_the_same_moment_does_not_swallow_t
             pass
         await asyncio.sleep(FOREVER)
 
-    with at_most(5), pytest.raises(Killed):
+    with at_most(20), pytest.raises(Killed):
         runner.run(main)
 
 
@@ -436,7 +444,11 @@ def test_ctrl_c_cancels_and_clean_up_runs(loop_factory: LoopFactory) -> None:
 
 
 @pytest.mark.usefixtures("python_handles_sigint")
-def test_a_second_ctrl_c_ends_clean_up(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_ctrl_c_ends_clean_up(
+    loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "CLEAN_UP_SECONDS", UNSHORTENED)
+
     async def main() -> None:
         send_soon(signal.SIGINT)
         try:
@@ -445,7 +457,7 @@ def test_a_second_ctrl_c_ends_clean_up(loop_factory: LoopFactory, caplog: pytest
             send_soon(signal.SIGINT)
             await asyncio.sleep(FOREVER)
 
-    with at_most(5), pytest.raises(KeyboardInterrupt):
+    with at_most(20), pytest.raises(KeyboardInterrupt):
         make(loop_factory).run(main)
     assert "was cut off" in caplog.text
 
@@ -704,6 +716,22 @@ def test_errors_that_somebody_awaited_are_not_logged(caplog: pytest.LogCaptureFi
 
     make().run(main)
     assert caplog.records == []
+
+
+def test_a_task_whose_supervisor_is_gone_ends_itself() -> None:
+    orphaned = threading.Event()
+    cleaned_up: list[str] = []
+
+    async def main() -> None:
+        orphaned.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.append("all")
+
+    with pytest.raises(InterruptedError, match="supervisor is gone"):
+        Runner[None](is_orphaned=orphaned.is_set).run(main)
+    assert cleaned_up == ["all"]
 
 
 def test_calls_in_threads_are_waited_for() -> None:

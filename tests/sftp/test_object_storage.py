@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_async.core.progress import Tally
+from airflow_provider_async.core.resume import resumable
 from airflow_provider_async.errors import FileChanged
 from airflow_provider_async.sftp import SFTPClientPool
 from airflow_provider_async.sftp.object_storage import StorageFile, is_one_path, local_or_storage, pure_path, walk_tree
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_provider_async.sftp.local import Verify
+    from airflow_provider_async.sftp.local import LocalPath, Verify
     from tests.servers.sftp import Proxy, Sshd
 
 
@@ -313,6 +314,76 @@ async def test_a_local_path_of_the_form_of_an_object_s_is_a_local_path(
 
     await upload(pool, walk_tree(folder), sshd.files / "again", base=pure_path(folder))
     assert contents(sshd.files / "again") == contents(tmp_path / "local")
+
+
+async def test_a_tree_goes_to_storage_and_comes_back_by_its_root_alone(
+    pool: SFTPClientPool, sshd: Sshd, storage: Callable[[str], ObjectStoragePath]
+) -> None:
+    (sshd.files / "in" / "sub").mkdir(parents=True)
+    write_files(sshd.files / "in", 2)
+    write_files(sshd.files / "in" / "sub", 3)
+    folder = storage("/out")
+
+    files = pool.download_many(f"{sshd.files}/in", folder)
+    assert {file.local_path async for file in files} == {
+        folder / name for name in ("00000.xml", "00001.xml", "sub/00000.xml", "sub/00001.xml", "sub/00002.xml")
+    }
+    assert (files.progress.done, files.progress.bytes, files.progress.skipped) == (5, 5 * 3500, 0)
+
+    files_up = pool.upload_many(folder, f"{sshd.files}/again")
+    assert len([file async for file in files_up]) == 5
+    assert (files_up.progress.done, files_up.progress.bytes, files_up.progress.skipped) == (5, 5 * 3500, 0)
+    assert contents(sshd.files / "again") == contents(sshd.files / "in")
+
+    files = pool.download_many(f"{sshd.files}/in", folder, existing="skip")
+    assert all([file.skipped async for file in files])
+    assert (files.progress.done, files.progress.bytes, files.progress.skipped) == (5, 0, 5)
+
+
+async def test_uploads_of_objects_go_on_and_changed_ones_are_sent_again(
+    pool: SFTPClientPool,
+    sshd: Sshd,
+    storage: Callable[[str], ObjectStoragePath],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = storage("/in")
+    for number in range(6):
+        folder.fs.pipe_file((folder / f"{number}").path, b"data")
+    looked: dict[bool, list[str]] = {True: [], False: []}
+    look = StorageFile.look
+
+    def note(file: StorageFile, **options: bool) -> object:
+        looked[threading.current_thread() is threading.main_thread()].append(file.path.name)
+        return look(file, **options)
+
+    monkeypatch.setattr(StorageFile, "look", note)
+
+    async def fail() -> None:
+        async with resumable(tmp_path / "kept"):
+            async for file in pool.upload_many(folder, str(sshd.files), limit=1, ordered=True, resume="send"):
+                if file.path.endswith("4"):
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    folder.fs.pipe_file((folder / "0").path, b"other data")
+
+    async with resumable(tmp_path / "kept", attempt=2):
+        objects: list[LocalPath] = [folder / f"{number}" for number in (1, 0, 4, 5, 7)]
+        outcomes = pool.upload_many(objects, str(sshd.files), ordered=True, resume="send").outcomes()
+        found = [(outcome.item, type(outcome.error)) async for outcome in outcomes]
+
+    assert found == [
+        (folder / "0", type(None)),
+        (folder / "4", type(None)),
+        (folder / "5", type(None)),
+        (folder / "7", FileNotFoundError),
+    ]
+    assert contents(sshd.files) == {"0": b"other data"} | {f"{number}": b"data" for number in range(1, 6)}
+    # Never where it would hold up the event loop, and once for each but the one that is missing.
+    assert looked[True] == []
+    assert sorted(looked[False][-6:]) == ["0", "1", "4", "5", "7", "7"]
 
 
 def test_one_path_is_told_from_many(storage: Callable[[str], ObjectStoragePath]) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,9 @@ import pytest
 
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.core.retry import Retry
-from airflow_provider_async.sftp import SFTPClientPool
+from airflow_provider_async.sftp import SFTPClientPool, parts
 from airflow_provider_async.sftp.blocks import WINDOW_BYTES
+from airflow_provider_async.sftp.parts import Part
 from airflow_provider_async.sftp.session import is_lost
 from tests.servers.sftp import write_files
 from tests.sftp.transfers import (
@@ -151,6 +154,64 @@ async def test_in_a_download_a_large_file_goes_on_by_itself_over_another_connect
     assert contents(local) == {"big": data}
     assert proxy.cuts > 0
     assert tally.bytes == LARGE
+
+
+async def test_a_slow_disk_is_written_to_in_a_thread(
+    pool: SFTPClientPool, sshd: Sshd, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_SLOW_SECONDS", -1)
+    threads: set[threading.Thread] = set()
+    write = Part._write
+
+    def note(part: Part, block: bytes) -> None:
+        threads.add(threading.current_thread())
+        write(part, block)
+
+    monkeypatch.setattr(Part, "_write", note)
+    data = write_large(sshd.files / "big")
+    tally = Tally()
+
+    await download(pool, [str(sshd.files / "big")], local, tally=tally)
+
+    assert contents(local) == {"big": data}
+    assert tally.bytes == LARGE
+    # The first block, which turns out to take long, and the others.
+    assert threading.main_thread() in threads
+    assert len(threads) > 1
+
+
+async def test_a_cancelled_write_in_a_thread_ends_before_the_file_is_closed(
+    pool: SFTPClientPool, sshd: Sshd, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_SLOW_SECONDS", -1)
+    loop = asyncio.get_running_loop()
+    began, may_end = asyncio.Event(), threading.Event()
+    written: list[int] = []
+    write = Part._write
+
+    def slow(part: Part, block: bytes) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            loop.call_soon_threadsafe(began.set)
+            may_end.wait(30)
+        write(part, block)
+        written.append(len(block))
+
+    monkeypatch.setattr(Part, "_write", slow)
+    data = write_large(sshd.files / "big")
+    downloading = asyncio.create_task(download(pool, [str(sshd.files / "big")], local))
+    await began.wait()
+
+    downloading.cancel()
+    await asyncio.sleep(0.01)
+    assert not downloading.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await downloading
+
+    # What was written is there for the next attempt, and nothing came after the file was closed.
+    part = only_file(local)
+    assert part.read_bytes() == data[: sum(written)]
+    assert len(written) == 2
 
 
 # Uploads.

@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_async.errors import InvalidConnection, PoolClosed
 from airflow_provider_async.sftp import RemoteFile, SFTPClientPool
 from tests.servers.sftp import Fields, write_files
+from tests.sftp.transfers import contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,12 @@ async def test_limits_stand_in_the_extras_and_arguments_win(sshd: Sshd) -> None:
 def test_an_impossible_limit_is_refused_at_once(argument: str) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be at least 1, not 0"):
         SFTPClientPool(**{argument: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_an_impossible_time_for_an_answer_is_refused_at_once(seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"operation_timeout must be above zero, not {seconds}"):
+        SFTPClientPool(operation_timeout=seconds)
 
 
 async def test_an_unusable_connection_is_refused_on_entering() -> None:
@@ -227,6 +234,44 @@ async def test_progress_counts(pool: SFTPClientPool, sshd: Sshd) -> None:
 
     assert [len(batch) async for batch in files.batches(4)] == [4, 4, 2]
     assert (files.progress.done, files.progress.total) == (10, 10)
+
+
+# Copies by the pool's own methods; what becomes of files is in test_download.py and test_upload.py.
+
+
+async def test_a_tree_is_downloaded_and_uploaded_by_its_root_alone(
+    pool: SFTPClientPool, sshd: Sshd, local: Path
+) -> None:
+    (sshd.files / "in" / "sub").mkdir(parents=True)
+    write_files(sshd.files / "in", 2)
+    write_files(sshd.files / "in" / "sub", 3)
+
+    files = pool.download_many(PurePosixPath(sshd.files, "in"), local)
+    assert {file.local_path async for file in files} == {local / name for name in contents(local)}
+    assert contents(local) == contents(sshd.files / "in")
+    assert (files.progress.done, files.progress.bytes, files.progress.skipped) == (5, 5 * 3500, 0)
+
+    uploaded = pool.upload_many(str(local), PurePosixPath(sshd.files, "again"))
+    assert len([file async for file in uploaded]) == 5
+    assert contents(sshd.files / "again") == contents(local)
+    assert (uploaded.progress.done, uploaded.progress.bytes, uploaded.progress.skipped) == (5, 5 * 3500, 0)
+
+    (sshd.files / "again" / "sub" / "00001.xml").unlink()
+    uploaded = pool.upload_many(local, str(sshd.files / "again"), existing="skip")
+    assert sorted([file.skipped async for file in uploaded]) == [False, True, True, True, True]
+    assert (uploaded.progress.done, uploaded.progress.bytes, uploaded.progress.skipped) == (5, 3500, 4)
+
+
+async def test_a_base_of_its_own_keeps_more_folders_or_fewer(pool: SFTPClientPool, sshd: Sshd, local: Path) -> None:
+    (sshd.files / "in" / "sub").mkdir(parents=True)
+    (path,) = write_files(sshd.files / "in" / "sub", 1)
+
+    [file async for file in pool.download_many(f"{sshd.files}/in/sub", local / "more", base=str(sshd.files))]
+    [file async for file in pool.download_many([path], local / "none")]
+    [file async for file in pool.upload_many(local / "more", f"{sshd.files}/up", base=local / "more" / "in")]
+
+    assert set(contents(local)) == {"more/in/sub/00000.xml", "none/00000.xml"}
+    assert set(contents(sshd.files / "up")) == {"sub/00000.xml"}
 
 
 def test_importing_the_package_imports_neither_asyncssh_nor_airflow() -> None:
