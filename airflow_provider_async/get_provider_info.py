@@ -3,6 +3,41 @@
 
 from __future__ import annotations
 
+_OPTIONS: dict[str, dict[str, str | None]] = {
+    "loop": {
+        "description": "The event loop that async tasks run in: asyncio or uvloop.",
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "uvloop",
+        "default": "asyncio",
+    },
+    "checkpoint_path": {
+        "description": (
+            "Where checkpoints are kept, from which the next try of a task goes on: a folder, or what an "
+            "ObjectStoragePath takes, which all workers must reach. If it is empty, they are kept in the task state "
+            "store, or before Airflow 3.3 in Variables."
+        ),
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": "s3://aws_default@bucket/checkpoints",
+        "default": "",
+    },
+    "checkpoint_seconds": {
+        "description": "How often a running task saves its checkpoints, in seconds.",
+        "version_added": "0.1.0",
+        "type": "float",
+        "example": None,
+        "default": "5",
+    },
+    "progress_seconds": {
+        "description": "How often a running task tells its progress at most, in seconds.",
+        "version_added": "0.1.0",
+        "type": "float",
+        "example": None,
+        "default": "2",
+    },
+}
+
 
 def get_provider_info() -> dict[str, object]:
     """
@@ -17,4 +52,5 @@ def get_provider_info() -> dict[str, object]:
         "description": "Thousands of I/O operations from one async task.",
         # The schema names `path`, Airflow 3.0 to 3.3 read `class-name`.
         "task-decorators": [{"name": "async_python", "class-name": decorator, "path": decorator}],
+        "config": {"async": {"description": "Async tasks.", "options": _OPTIONS}},
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from airflow.sdk import BaseOperator
 
 from airflow_provider_async.errors import AsyncProviderError
+from airflow_provider_async.links import ProgressLink
 from airflow_provider_async.runtime import compat, tracebacks
-from airflow_provider_async.runtime.comms import one_request_at_a_time
+from airflow_provider_async.runtime.comms import is_supervised, one_request_at_a_time
+from airflow_provider_async.runtime.progress import reporting
 from airflow_provider_async.runtime.runner import Runner
+from airflow_provider_async.runtime.state import resuming
 
 if TYPE_CHECKING:
     import asyncio
@@ -95,6 +99,7 @@ class AsyncPythonOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
     template_fields_renderers: ClassVar[dict[str, str]] = {"templates_dict": "json", "op_args": "py", "op_kwargs": "py"}
+    operator_extra_links = (ProgressLink(),)
     ui_color = "#ffefeb"
     # Arguments such as protobuf messages cannot be copied deeply, and nothing here changes them.
     shallow_copy_attrs: Sequence[str] = ("python_callable", "op_kwargs")
@@ -138,11 +143,13 @@ class AsyncPythonOperator(BaseOperator):
         cast("dict[str, Any]", context).update(self.op_kwargs, templates_dict=self.templates_dict)
         self.op_kwargs = compat.keyword_arguments(self.python_callable, self.op_args, context)
         timeout = self.execution_timeout
+        _keep_links_to_oneself(getattr(context.get("ti"), "task", self))
         self._runner = runner = Runner[Any](
             timeout_seconds=None if timeout is None else timeout.total_seconds(),
             loop_factory=loop_factory(self.loop),
             timeout_error=compat.task_timeout_error(),
             kill_error=partial(_kill_error, context),
+            is_orphaned=partial(_is_orphaned, os.getppid()),
         )
         try:
             with one_request_at_a_time():
@@ -161,6 +168,12 @@ class AsyncPythonOperator(BaseOperator):
         return value
 
     async def _call(self, context: Context) -> Any:  # noqa: ANN401
+        values = cast("dict[str, Any]", context)
+        # What is done is saved before the last report.
+        async with reporting(values), resuming(values):
+            return await self._result(context)
+
+    async def _result(self, context: Context) -> Any:  # noqa: ANN401
         result = self.python_callable(*self.op_args, **self.op_kwargs)
         if not hasattr(result, "__aiter__"):
             return await result
@@ -182,6 +195,17 @@ class AsyncPythonOperator(BaseOperator):
         """Cancel the coroutine; its clean-up runs, and the task fails."""
         if self._runner is not None:
             self._runner.kill()
+
+
+def _keep_links_to_oneself(task: BaseOperator) -> None:
+    """Have core not store the link of each task at its end: one that has something to show stores it itself."""
+    links = [link for link in task.operator_extra_links if not isinstance(link, ProgressLink)]
+    task.operator_extra_links = links
+
+
+def _is_orphaned(parent: int) -> bool:
+    """Tell whether the supervisor is gone: the task would run on beside its next try, and could report nothing."""
+    return os.getppid() != parent and is_supervised()
 
 
 def _kill_error(context: Context, message: str) -> BaseException:

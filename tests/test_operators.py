@@ -17,7 +17,7 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from airflow_provider_async import operators
+from airflow_provider_async import amap, operators
 from airflow_provider_async.errors import AsyncProviderError
 from airflow_provider_async.operators import AsyncPythonOperator, check_is_async, loop_factory
 from airflow_provider_async.runtime import compat
@@ -289,6 +289,65 @@ def test_while_it_runs_the_supervisor_is_asked_through_the_proxy(monkeypatch: py
 
     assert execute(function) == 17
     assert vars(task_runner)["SUPERVISOR_COMMS"] is comms
+
+
+# --- going on after a failure ----------------------------------------------------------------------------------------
+
+
+class TaskState:
+    """What of a task's state store is asked."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+
+    def get(self, key: str, default: object = None) -> object:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: object) -> None:
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        del self.values[key]
+
+
+@pytest.mark.parametrize("ending", ["error", "time-out", "kill"])
+def test_however_a_try_ends_the_next_one_goes_on(ending: str) -> None:
+    did: list[int] = []
+    operator: AsyncPythonOperator
+
+    async def work(item: int) -> int:
+        did.append(item)
+        return item
+
+    async def function(ti: TaskInstance) -> None:
+        async for item in amap(work, range(5), limit=1, resume="load"):
+            if item == 3 and ti.try_number == 1:  # type: ignore[attr-defined]
+                if ending == "error":
+                    raise ZeroDivisionError
+                if ending == "kill":
+                    operator.on_kill()
+                await asyncio.sleep(3600)
+
+    timeout = timedelta(seconds=1) if ending == "time-out" else None
+    state = TaskState()
+
+    def run(try_number: int) -> None:
+        nonlocal operator
+        operator = AsyncPythonOperator(task_id="task", python_callable=function, execution_timeout=timeout)
+        ti = TaskInstance()
+        ti.try_number = try_number  # type: ignore[attr-defined]
+        ti.task = operator  # type: ignore[attr-defined]
+        operator.execute({"ti": ti, "task_state_store": state})  # type: ignore[typeddict-item]
+
+    with pytest.raises((ZeroDivisionError, compat.task_timeout_error(), compat.task_failed_error())):
+        run(1)
+    del did[did.index(3) :]
+    run(2)
+    assert did == [0, 1, 2, 3, 4]
+
+    (callback,) = operator.on_success_callback
+    callback({})
+    assert [key for key in state.values if key.startswith("async_checkpoint.")] == []
 
 
 # --- the event loop -----------------------------------------------------------------------------------------------

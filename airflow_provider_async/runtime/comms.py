@@ -219,3 +219,15 @@ def supervisor_failure() -> str | None:
     """
     comms = getattr(sys.modules.get(_TASK_RUNNER), _COMMS, None)
     return comms.failure if isinstance(comms, SupervisorProxy) else None
+
+
+def is_supervised() -> bool:
+    """Tell whether a task runs in a process that its supervisor has started."""
+    comms = getattr(sys.modules.get(_TASK_RUNNER), _COMMS, None)
+    return isinstance(comms, SupervisorProxy) and not comms.in_process
+
+
+def is_in_process() -> bool:
+    """Tell whether a task runs in the process that started it, as under ``dag.test()``."""
+    comms = getattr(sys.modules.get(_TASK_RUNNER), _COMMS, None)
+    return isinstance(comms, SupervisorProxy) and comms.in_process

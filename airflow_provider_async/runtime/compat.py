@@ -8,8 +8,9 @@ Airflow is imported inside the functions: which of its modules exist depends on 
 from __future__ import annotations
 
 import importlib
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_provider_async.errors import UnsupportedAirflow
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
+    from airflow_provider_async.core.checkpoint import JSON
+
     class StateStore(Protocol):
         """What Airflow 3.3 puts into a task's context as ``task_state_store``."""
 
@@ -28,6 +31,24 @@ if TYPE_CHECKING:
 
         def set(self, key: str, value: object) -> None:
             """Keep a value under a key."""
+
+        def delete(self, key: str) -> None:
+            """Remove what is kept under a key, if there is anything."""
+
+    class Metrics(Protocol):
+        """What Airflow calls ``Stats``."""
+
+        def incr(self, stat: str, count: int = 1, *, tags: Mapping[str, str] | None = None) -> None:
+            """Count something."""
+
+        def gauge(self, stat: str, value: float, *, tags: Mapping[str, str] | None = None) -> None:
+            """Tell a number of this moment."""
+
+        def timing(self, stat: str, dt: float, *, tags: Mapping[str, str] | None = None) -> None:
+            """Tell how long something took, in milliseconds."""
+
+
+T = TypeVar("T")
 
 
 class DecoratedOperatorGap:
@@ -144,3 +165,180 @@ def state_store(context: Mapping[str, object]) -> StateStore:
         from airflow import __version__
 
         raise UnsupportedAirflow(f"A task has a state store from Airflow 3.3 on; this is {__version__}.") from None
+
+
+def has_state_store(context: Mapping[str, object]) -> bool:
+    """
+    Tell whether tasks have a state store.
+
+    :param context: the task's context
+    :return: whether this is Airflow 3.3 or newer
+    """
+    return "task_state_store" in context
+
+
+def is_first_start(context: Mapping[str, object]) -> bool:
+    """
+    Tell whether a task instance runs for the first time.
+
+    :param context: the task's context
+    :return: False in later tries, and when the first one goes on after it was deferred or rescheduled
+    """
+    ti: Any = context["ti"]
+    server: Any = getattr(ti, "_ti_context_from_server", None)
+    goes_on = getattr(server, "next_method", None) or getattr(server, "task_reschedule_count", 0)
+    return ti.try_number <= 1 and not goes_on
+
+
+def read_variable(key: str) -> str | None:
+    """
+    Ask the API server for a Variable, and no secrets backend.
+
+    Core's ``Variable.get`` cannot tell from 3.1 on whether there is none or the server did not answer.
+
+    :param key: the Variable's key
+    :raises AirflowRuntimeError: if the server does not say
+    :return: its value, or None if there is no such Variable
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+
+    answer: Any = _ask_supervisor(GetVariable(key=key))
+    if isinstance(answer, ErrorResponse):
+        if answer.error == ErrorType.VARIABLE_NOT_FOUND:
+            return None
+        raise AirflowRuntimeError(answer)
+    value: str | None = answer.value
+    return value
+
+
+def write_variable(key: str, value: str, description: str) -> None:
+    """
+    Have the API server keep a Variable. Core's ``Variable.set`` asks secrets backends too, and hides errors on 3.0.
+
+    :param key: the Variable's key
+    :param value: its value
+    :param description: what it is for
+    :raises AirflowRuntimeError: if the server does not do it
+    """
+    from airflow.sdk.execution_time.comms import PutVariable
+
+    _check(_ask_supervisor(PutVariable(key=key, value=value, description=description)))
+
+
+def delete_variable(key: str) -> None:
+    """
+    Have the API server remove a Variable, if there is one.
+
+    :param key: the Variable's key
+    :raises AirflowRuntimeError: if the server does not do it
+    """
+    from airflow.sdk.execution_time.comms import DeleteVariable
+
+    _check(_ask_supervisor(DeleteVariable(key=key)))
+
+
+def _ask_supervisor(message: Any) -> Any:  # noqa: ANN401 - core's models
+    from airflow.sdk.execution_time import task_runner
+
+    return task_runner.SUPERVISOR_COMMS.send(message)
+
+
+def _check(answer: object) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    if isinstance(answer, ErrorResponse):
+        raise AirflowRuntimeError(answer)
+
+
+def has_task_tabs() -> bool:
+    """
+    Tell whether plugins can add tabs to the page of a task instance.
+
+    :return: whether this is Airflow 3.1 or newer
+    """
+    from airflow import __version__
+
+    major, minor = __version__.split(".")[:2]
+    return (int(major), int(minor)) >= (3, 1)
+
+
+def plugin_base() -> type:
+    """
+    Find the class that Airflow's plugins inherit from: from 3.2 on a task loads them without Airflow's core.
+
+    :return: ``AirflowPlugin``
+    """
+    try:
+        module = importlib.import_module("airflow.sdk.plugins_manager")
+    except ImportError:
+        module = importlib.import_module("airflow.plugins_manager")
+    base: type = module.AirflowPlugin
+    return base
+
+
+def metrics() -> Metrics:
+    """
+    Find what sends metrics to where Airflow's configuration says, if that is anywhere.
+
+    :return: an object with ``incr``, ``gauge`` and ``timing``
+    """
+    try:
+        # Where core's task runner finds it, too: the public name for it takes 3.2 a second to import.
+        module = importlib.import_module("airflow.sdk._shared.observability.metrics.stats")
+    except ImportError:  # before 3.2
+        module = importlib.import_module("airflow.stats")
+    found: Metrics = module.Stats
+    return found
+
+
+def redact(value: T) -> T:
+    """
+    Replace the secrets that Airflow knows of in a value, as in a task's log.
+
+    :param value: of strings, lists and dictionaries
+    :return: a copy
+    """
+    module = importlib.import_module("airflow.sdk.log")
+    if not hasattr(module, "redact"):  # 3.0
+        module = importlib.import_module("airflow.sdk.execution_time.secrets_masker")
+    redacted: T = module.redact(value)
+    return redacted
+
+
+def publish(context: Mapping[str, Any], key: str, value: JSON) -> None:
+    """
+    Keep a small value where Airflow's REST API gives it as it is, past custom backends, which keep it elsewhere.
+
+    :param context: the task's context
+    :param key: of the task's state store, or of an XCom before Airflow 3.3
+    :param value: a JSON value
+    :raises AirflowRuntimeError: if the server does not do it
+    """
+    if not has_state_store(context):
+        publish_xcom(context, key, value)
+        return
+    from airflow.configuration import conf
+    from airflow.sdk.execution_time.comms import SetTaskStateStore
+
+    days = conf.getint("state_store", "default_retention_days")
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days > 0 else None
+    message = SetTaskStateStore(ti_id=context["ti"].id, key=key, value=value, expires_at=expires_at)
+    _check(_ask_supervisor(message))
+
+
+def publish_xcom(context: Mapping[str, Any], key: str, value: JSON) -> None:
+    """
+    Push an XCom past a custom backend, as core does with links.
+
+    :param context: the task's context
+    :param key: the XCom's key
+    :param value: a JSON value
+    """
+    from airflow.sdk.bases.xcom import BaseXCom
+
+    ti = context["ti"]
+    BaseXCom._set_xcom_in_db(  # noqa: SLF001 - the only way past the backend
+        key=key, value=value, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )

@@ -51,7 +51,7 @@ async def get_connection(conn_id: str) -> Connection:
     :raises AirflowNotFoundException: if there is none
     :return: the Connection
     """
-    return await _in_thread(lambda: compat.get_connection(conn_id))
+    return await in_thread(lambda: compat.get_connection(conn_id))
 
 
 async def get_variable(key: str, default: T = _UNSET, *, deserialize_json: bool = False) -> Any | T:  # noqa: ANN401
@@ -67,7 +67,7 @@ async def get_variable(key: str, default: T = _UNSET, *, deserialize_json: bool 
     from airflow.sdk import Variable
 
     keywords = {} if default is _UNSET else {"default": default}
-    return await _in_thread(lambda: Variable.get(key, deserialize_json=deserialize_json, **keywords))
+    return await in_thread(lambda: Variable.get(key, deserialize_json=deserialize_json, **keywords))
 
 
 async def set_variable(
@@ -83,7 +83,7 @@ async def set_variable(
     """
     from airflow.sdk import Variable
 
-    await _in_thread(lambda: Variable.set(key, value, description=description, serialize_json=serialize_json))
+    await in_thread(lambda: Variable.set(key, value, description=description, serialize_json=serialize_json))
 
 
 async def xcom_push(key: str, value: object) -> None:
@@ -95,7 +95,7 @@ async def xcom_push(key: str, value: object) -> None:
     :raises RuntimeError: outside a task
     """
     ti = _context()["ti"]
-    await _in_thread(lambda: ti.xcom_push(key=key, value=value))
+    await in_thread(lambda: ti.xcom_push(key=key, value=value))
 
 
 async def xcom_pull(
@@ -123,7 +123,7 @@ async def xcom_pull(
     """
     ti = _context()["ti"]
     indexes = {} if map_indexes is _UNSET else {"map_indexes": map_indexes}
-    return await _in_thread(
+    return await in_thread(
         lambda: ti.xcom_pull(
             task_ids=task_ids,
             key=key,
@@ -147,7 +147,7 @@ async def state_get(key: str, default: object = None) -> Any:  # noqa: ANN401
     :return: the value
     """
     store = compat.state_store(_context())
-    return await _in_thread(lambda: store.get(key, default))
+    return await in_thread(lambda: store.get(key, default))
 
 
 async def state_set(key: str, value: object) -> None:
@@ -160,7 +160,7 @@ async def state_set(key: str, value: object) -> None:
     :raises RuntimeError: outside a task
     """
     store = compat.state_store(_context())
-    await _in_thread(lambda: store.set(key, value))
+    await in_thread(lambda: store.set(key, value))
 
 
 def _context() -> Any:  # noqa: ANN401
@@ -169,7 +169,14 @@ def _context() -> Any:  # noqa: ANN401
     return get_current_context()
 
 
-async def _in_thread(call: Callable[[], T]) -> T:
+async def in_thread(call: Callable[[], T]) -> T:
+    """
+    Make one of core's synchronous calls without blocking the event loop, several at a time at most.
+
+    :param call: what is called, in a thread that ends with the process
+    :raises SupervisorUnavailable: if Airflow's supervisor can be asked nothing more
+    :return: what it returns
+    """
     # Not in the loop's default executor, which users may have filled with calls that wait for this one.
     slots = _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_THREADS))
     async with slots:

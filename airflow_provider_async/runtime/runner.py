@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_async.runtime import leftovers
@@ -46,6 +47,7 @@ class Stop(enum.Enum):
 
     TIMEOUT = "its time-out"
     KILL = "a signal"
+    ORPHANED = "the end of its supervisor"
     INTERRUPT = "Ctrl-C"
 
 
@@ -56,7 +58,8 @@ class Runner(Generic[T]):
     :param timeout_seconds: how long it may run before it is cancelled, or None for ever
     :param loop_factory: makes the event loop
     :param timeout_error: makes the error that is raised when the time is up, of a sentence
-    :param kill_error: makes the error that is raised after :meth:`kill`, of a sentence
+    :param kill_error: makes the error that is raised after :meth:`kill`, of a sentence, and for an orphan
+    :param is_orphaned: says, in a thread, whether nobody waits for the result any more: then it is ended as by a kill
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Runner(Generic[T]):
         loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
         timeout_error: Callable[[str], BaseException] = TimeoutError,
         kill_error: Callable[[str], BaseException] = InterruptedError,
+        is_orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._loop_factory = loop_factory
         self._timeout_error = timeout_error
         self._kill_error = kill_error
+        self._is_orphaned = is_orphaned
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[T] | None = None
         self._stop: Stop | None = None
@@ -103,6 +108,8 @@ class Runner(Generic[T]):
             loop,
             timeout_seconds=self._timeout_seconds,
             on_timeout=self._on_timeout,
+            is_orphaned=self._is_orphaned,
+            on_orphaned=partial(self._request_stop, Stop.ORPHANED),
             interrupt_due=self._interrupt_due,
             interrupt=self._interrupter(),
         )
@@ -137,7 +144,7 @@ class Runner(Generic[T]):
         if self._stop is None:
             self._stop = reason
             self._stopped_at = time.monotonic()
-        self._bound(KILL_CLEAN_UP_SECONDS if reason is Stop.KILL else CLEAN_UP_SECONDS)
+        self._bound(CLEAN_UP_SECONDS if reason in (Stop.TIMEOUT, Stop.INTERRUPT) else KILL_CLEAN_UP_SECONDS)
         if self._loop is not None:
             with suppress(RuntimeError):  # closed already
                 self._loop.call_soon_threadsafe(self._on_stop)
@@ -291,6 +298,8 @@ class Runner(Generic[T]):
             )
         if reason is Stop.KILL:
             return self._kill_error("The task was told to stop from outside.")
+        if reason is Stop.ORPHANED:
+            return self._kill_error("The task's supervisor is gone: nobody waits for its end, so it stopped by itself.")
         return KeyboardInterrupt()
 
 

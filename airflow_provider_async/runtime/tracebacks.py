@@ -90,16 +90,22 @@ def hidden_text(error: BaseException) -> str | None:
     return "".join(lines).rstrip()
 
 
+_IMPORT = "<frozen importlib._bootstrap>"
+
+
 def format_blocking_stack(frame: FrameType | None) -> str | None:
     """
     Format where a thread stands that runs an event loop.
 
     :param frame: the thread's innermost frame
-    :return: its stack inwards of the event loop, or None if the loop itself stands there, or a debugger holds it
+    :return: its stack inwards of the event loop, or None if the loop itself stands there, a debugger holds it, or it
+        imports a module, which is done once
     """
     stack: list[tuple[FrameType, int]] = []
     while frame is not None and not _runs_loop(frame):
         if str(frame.f_globals.get("__name__")).partition(".")[0] in _DEBUGGERS:
+            return None
+        if frame.f_code.co_filename == _IMPORT:
             return None
         if not _is_machinery(frame):
             stack.append((frame, frame.f_lineno))

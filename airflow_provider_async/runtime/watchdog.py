@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A thread that looks after an event loop while it runs: its deadline, and calls that block it.
+A thread that looks after an event loop while it runs: its deadline, its supervisor, and calls that block it.
 
 An event loop that is blocked notices nothing itself, neither that its time is up nor that it was told to stop.
 """
@@ -41,6 +41,8 @@ class Watchdog:
     :param on_timeout: called once, when that time is up
     :param interrupt_due: says whether whatever the loop's thread does now has to be interrupted
     :param interrupt: does so
+    :param is_orphaned: says whether nobody waits for the loop's end any more
+    :param on_orphaned: called once, when that is so
     """
 
     def __init__(
@@ -51,10 +53,15 @@ class Watchdog:
         on_timeout: Callable[[], None],
         interrupt_due: Callable[[], bool],
         interrupt: Callable[[], None],
+        is_orphaned: Callable[[], bool] = lambda: False,
+        on_orphaned: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._on_timeout = on_timeout
+        self._is_orphaned = is_orphaned
+        self._on_orphaned = on_orphaned
+        self._orphaned = False
         self._interrupt_due = interrupt_due
         self._interrupt = interrupt
         self._interrupted_at = -math.inf
@@ -79,6 +86,9 @@ class Watchdog:
             if self._deadline is not None and now >= self._deadline:
                 self._deadline = None
                 self._on_timeout()
+            if not self._orphaned and self._is_orphaned():
+                self._orphaned = True
+                self._on_orphaned()
             if now >= self._interrupted_at + AGAIN_SECONDS and self._interrupt_due():
                 self._interrupted_at = now
                 self._interrupt()

@@ -15,6 +15,7 @@ from airflow_provider_async.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -79,6 +80,19 @@ def test_a_blocked_callback_is_reported_too(caplog: pytest.LogCaptureFixture) ->
         return reported
 
     assert Runner[bool]().run(main)
+
+
+def test_an_import_is_not_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "slow_library.py").write_text("import time\ntime.sleep(0.4)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def main() -> None:
+        import slow_library  # type: ignore[import-not-found]  # noqa: F401
+
+    Runner[None]().run(main)
+    assert not caplog.records
 
 
 def test_a_debugger_may_hold_the_loop(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
