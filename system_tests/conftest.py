@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 DAGS = Path(__file__).parent / "dags"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Have whatever ends the tests end Airflow too: SIGTERM as Ctrl-C, and Ctrl-C in the background as well."""
+    config.addinivalue_line("markers", "long: need not be run at each change")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
 
@@ -53,3 +56,15 @@ def results() -> Iterator[Results]:
     collected = Results(version("apache-airflow-core"))
     yield collected
     collected.save()
+
+
+@pytest.fixture(scope="session")
+def sshd() -> str:
+    """Find OpenSSH's server; without one its tests are skipped, but not where ``CI`` is set."""
+    found = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+    if found is not None:
+        return found
+    reason = "the program sshd is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What judges and keeps the results of the system tests."""
+"""What talks to Airflow for the system tests, and judges and keeps their results."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from system_tests.hazard_table import GOOD, Column
 from system_tests.hazards import CORE, HAZARDS, OURS
-from system_tests.support.client import TaskLog
+from system_tests.support.client import REPEAT_SECONDS, AirflowClient, TaskInstance, TaskLog
 from system_tests.support.outcomes import Observation, Outcome, Shortcoming, judge
 from system_tests.support.results import Results
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HAZARD = HAZARDS["timeout_sleeping"]
@@ -80,3 +83,95 @@ def test_a_shortcoming_of_some_runs_is_counted() -> None:
         results.add(OURS, {HAZARD.name: Outcome(HAZARD.name, 1.0, shortcomings, "")})
 
     assert Column(OURS, "3.3.2", "", results.runs[OURS]).cell(HAZARD) == "hangs (1 of 3 runs)"
+
+
+TASK = TaskInstance(
+    dag_id="dag",
+    run_id="run",
+    task_id="task",
+    map_index=-1,
+    state="running",
+    try_number=1,
+    pid=None,
+    started=None,
+    ended=None,
+)
+LOCKED = httpx.Response(500, json={"detail": {"reason": "Database error"}})
+DONE = httpx.Response(200, json={"task_instances": [], "total_entries": 0})
+
+
+class Server:
+    """Answers as it is told to, the last answer again and again, and keeps the time."""
+
+    def __init__(self, *answers: httpx.Response, answer_seconds: float = 0.0) -> None:
+        self.answers = list(answers)
+        self.answer_seconds = answer_seconds
+        self.requests: list[httpx.Request] = []
+        self.now = 0.0
+        self.client = AirflowClient(
+            "http://airflow", transport=httpx.MockTransport(self.answer), clock=lambda: self.now, sleep=self.sleep
+        )
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.now += self.answer_seconds
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    "request_something",
+    [
+        lambda client: client.mark(TASK, "failed"),
+        lambda client: client.clear(TASK),
+        lambda client: client.trigger("dag"),
+        lambda client: client.task_instances("dag", "run"),
+    ],
+    ids=["mark", "clear", "trigger", "task_instances"],
+)
+def test_a_request_is_repeated_while_the_database_is_locked(
+    request_something: Callable[[AirflowClient], object],
+) -> None:
+    server = Server(LOCKED, LOCKED, DONE)
+
+    request_something(server.client)
+
+    assert len(server.requests) == 3
+    assert len({(request.method, request.url, request.content) for request in server.requests}) == 1
+
+
+def test_a_request_that_took_long_to_fail_is_repeated_too() -> None:
+    server = Server(LOCKED, DONE, answer_seconds=2 * REPEAT_SECONDS)
+
+    server.client.mark(TASK, "failed")
+
+    assert len(server.requests) == 2
+
+
+def test_a_request_that_keeps_failing_is_given_up() -> None:
+    server = Server(LOCKED)
+
+    with pytest.raises(RuntimeError, match=r"500 .*Database error"):
+        server.client.mark(TASK, "failed")
+
+    assert server.now == pytest.approx(REPEAT_SECONDS, abs=1)
+
+
+def test_a_request_that_is_refused_is_not_repeated() -> None:
+    server = Server(httpx.Response(404, text="no such task"))
+
+    with pytest.raises(RuntimeError, match="404 no such task"):
+        server.client.mark(TASK, "failed")
+
+    assert len(server.requests) == 1
+
+
+def test_a_run_that_was_started_although_the_server_failed_is_not_started_twice() -> None:
+    server = Server(httpx.Response(502), httpx.Response(409, text="it exists"))
+
+    run_id = server.client.trigger("dag", {"files": 3})
+
+    bodies = [json.loads(request.content) for request in server.requests]
+    assert bodies == [{"dag_run_id": run_id, "logical_date": None, "conf": {"files": 3}}] * 2

@@ -27,6 +27,14 @@ MIGRATE_SECONDS = 180
 START_SECONDS = 120
 STOP_SECONDS = 20
 
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
+# How long SQLite waits for others' writes. From 3.2 on, the API server's event loop itself writes what users do to the
+# database: when a request in one of its threads is writing, which needs the loop to end, each waits for the other for
+# so long, and everybody else with them. Then one fails, and is repeated.
+LOCK_SECONDS = 60.0
+SERVER_LOCK_SECONDS = 3.0
+
 
 class Airflow:
     """
@@ -50,7 +58,9 @@ class Airflow:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-system-test-")).resolve()
         (port,) = free_ports(1)
         self.client = AirflowClient(f"http://127.0.0.1:{port}")
-        self.environment = self._make_environment(dags, port) | dict(settings or {})
+        settings = settings or {}
+        self.environment = self._make_environment(dags, port) | dict(settings)
+        of_server = self.environment | {DATABASE: settings.get(DATABASE, self._database(SERVER_LOCK_SECONDS))}
         commands = {
             "api-server": ["api-server", "--port", str(port), "--workers", "1"],
             "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -60,11 +70,14 @@ class Airflow:
             Component(
                 name,
                 [sys.executable, "-m", "airflow", *command],
-                environment=self.environment,
+                environment=of_server if name == "api-server" else self.environment,
                 log=self.home / f"{name}.log",
             )
             for name, command in (commands | dict(workers or {})).items()
         ]
+
+    def _database(self, lock_seconds: float) -> str:
+        return f"sqlite:///{self.home}/airflow.db?timeout={lock_seconds:g}"
 
     def _make_environment(self, dags: Path, port: int) -> dict[str, str]:
         # Another Airflow's database or connections, set in the shell, must not get here.
@@ -87,8 +100,11 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "6",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",
+            DATABASE: self._database(LOCK_SECONDS),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # The server answers 500 when SQLite is locked: a task asks again soon and often.
+            "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
+            "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "5",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONPATH": str(ROOT),
@@ -152,6 +168,17 @@ class Airflow:
         if process.returncode != 0:
             raise RuntimeError(f"{' '.join(arguments)} ended with exit code {process.returncode}:\n{output}")
         return output
+
+    def restart_api_server(self) -> None:
+        """
+        Kill the API server, start it again and wait until it answers.
+
+        :raises TimeoutError: if it does not answer in time
+        """
+        server = self._components[0]
+        server.kill()
+        server.start()
+        self.wait_for("The API server", self.client.is_up, timeout_seconds=START_SECONDS)
 
     def wait_for(
         self, what: str, condition: Callable[[], bool], *, timeout_seconds: float, interval_seconds: float = 0.25

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import threading
+import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+# On SQLite, a request that finds the database locked for too long fails with 500, and has changed nothing. It is
+# repeated for so long after its first failure.
+REPEAT_SECONDS = 30.0
+PAUSE_SECONDS = 0.5
+
+CONFLICT = 409
 
 RUN_ENDED = frozenset({"success", "failed"})
 TASK_ENDED = RUN_ENDED | {"skipped", "upstream_failed", "removed"}
@@ -82,11 +94,27 @@ class AirflowClient:
     """
     Talks to an API server whose simple auth manager takes everybody for an admin.
 
+    Every request may be sent twice, and is sent again for :data:`REPEAT_SECONDS` when the server fails.
+
     :param base_url: such as ``http://127.0.0.1:8080``
+    :param transport: what sends requests, in place of the network
+    :param clock: the time in seconds, from any beginning
+    :param sleep: waits for so many seconds
     """
 
-    def __init__(self, base_url: str) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=120, trust_env=False)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=120, trust_env=False, transport=transport)
+        self._clock = clock
+        self._sleep = sleep
+        # Two changes at once may lock each other out in the server, see SERVER_LOCK_SECONDS in airflow.py.
+        self._one_change_at_a_time = threading.Lock()
 
     def close(self) -> None:
         """Close its connections."""
@@ -103,8 +131,8 @@ class AirflowClient:
 
     def log_in(self) -> None:
         """Get the token that all other calls send."""
-        answer = self._http.get("/auth/token")
-        self._http.headers["Authorization"] = f"Bearer {_checked(answer)['access_token']}"
+        token = _checked(self._send("GET", "/auth/token"))["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
     def health(self) -> dict[str, str | None]:
         """Ask for the status of each component: ``healthy``, ``unhealthy`` or None when there is none."""
@@ -113,7 +141,7 @@ class AirflowClient:
 
     def warm_up(self) -> None:
         """Have the server build what tasks talk to: the first task would pay several seconds for it."""
-        _checked(self._http.get("/execution/health"))
+        _checked(self._send("GET", "/execution/health"))
 
     def dag_ids(self) -> set[str]:
         """Ask for the DAGs that were found."""
@@ -142,21 +170,27 @@ class AirflowClient:
 
     def _create_many(self, path: str, entities: Collection[Mapping[str, object]]) -> None:
         action = {"action": "create", "entities": list(entities), "action_on_existence": "overwrite"}
-        answer = _checked(self._http.patch(f"/api/v2{path}", json={"actions": [action]}))
+        answer = _checked(self._send("PATCH", f"/api/v2{path}", json={"actions": [action]}))
         if errors := answer["create"]["errors"]:
             raise RuntimeError(f"PATCH {path}: {errors}")
 
     # --- DAG runs -----------------------------------------------------------------------------------------------------
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None) -> str:
         """
         Start a DAG run.
 
         :param dag_id: the DAG's id
+        :param conf: what the run is given
         :return: the run's id
         """
-        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
-        return str(_checked(answer)["dag_run_id"])
+        # An id of our own: a request that is repeated starts no second run.
+        run_id = f"system-test-{secrets.token_hex(6)}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        answer = self._send("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        if answer.status_code != CONFLICT:
+            _checked(answer)
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """
@@ -200,6 +234,17 @@ class AirflowClient:
         answer = self._get(path, map_index=task.map_index, full_content=True)
         return TaskLog(tuple(entry if isinstance(entry, dict) else {"event": entry} for entry in answer["content"]))
 
+    def returned(self, task: TaskInstance) -> Any:  # noqa: ANN401 - JSON
+        """
+        Ask for what a task returned.
+
+        :param task: which task
+        """
+        path = f"{_path(task, mapped=False)}/xcomEntries/return_value"
+        value = self._get(path, map_index=task.map_index)["value"]
+        # 3.0 gives it as a text of JSON.
+        return json.loads(value) if isinstance(value, str) else value
+
     def mark(self, task: TaskInstance, state: str) -> None:
         """
         Set the state of a task, as users do; a running process is ended at its next heartbeat.
@@ -207,19 +252,35 @@ class AirflowClient:
         :param task: which task
         :param state: ``success`` or ``failed``
         """
-        _checked(self._http.patch(f"/api/v2{_path(task)}", json={"new_state": state}))
+        _checked(self._send("PATCH", f"/api/v2{_path(task)}", json={"new_state": state}))
 
     def clear(self, task: TaskInstance) -> None:
         """
         Clear a task, as users do, whatever its state: it is run again.
 
-        :param task: which task
+        :param task: which task; of a mapped one, this instance alone
         """
-        body = {"dry_run": False, "dag_run_id": task.run_id, "task_ids": [task.task_id], "only_failed": False}
-        _checked(self._http.post(f"/api/v2/dags/{task.dag_id}/clearTaskInstances", json=body))
+        which = task.task_id if task.map_index < 0 else [task.task_id, task.map_index]
+        body = {"dry_run": False, "dag_run_id": task.run_id, "task_ids": [which], "only_failed": False}
+        _checked(self._send("POST", f"/api/v2/dags/{task.dag_id}/clearTaskInstances", json=body))
 
     def _get(self, path: str, **parameters: str | int) -> Any:  # noqa: ANN401 - JSON
-        return _checked(self._http.get(f"/api/v2{path}", params=parameters))
+        return _checked(self._send("GET", f"/api/v2{path}", params=parameters))
+
+    def _send(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: object = None
+    ) -> httpx.Response:
+        give_up_at: float | None = None
+        while True:
+            with nullcontext() if method == "GET" else self._one_change_at_a_time:
+                answer = self._http.request(method, path, params=params, json=json)
+            if not answer.is_server_error:
+                return answer
+            now = self._clock()
+            give_up_at = now + REPEAT_SECONDS if give_up_at is None else give_up_at
+            if now >= give_up_at:
+                return answer
+            self._sleep(PAUSE_SECONDS)
 
 
 def _path(task: TaskInstance, *, mapped: bool = True) -> str:
