@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import textwrap
+from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_async import amap, resumable
 from airflow_provider_async.runtime import connections
 from tests.servers.sftp import Fields, asyncssh_server
 
@@ -31,6 +35,17 @@ async def run(guide: str, names: dict[str, Any]) -> list[Any]:
     for example in examples(guide):
         exec(compile(example, guide, "exec"), names)
         results.append(await names["main"]())
+    return results
+
+
+async def try_twice(folder: Path, names: dict[str, Any]) -> list[Any]:
+    """Run an example that fails behind its end, and then again."""
+    results = []
+    for attempt in (1, 2):
+        with suppress(RuntimeError):
+            async with resumable(folder, attempt=attempt):
+                results.append(await names["main"]())
+                raise RuntimeError
     return results
 
 
@@ -88,3 +103,62 @@ async def test_sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(path.name for path in (files / "copies").iterdir()) == ["a.xml", "b.xml"]
     assert sorted(path.name for path in (files / "archive").iterdir()) == ["deep", "done.xml"]
     assert not list((files / "out").rglob("*.xml"))
+
+
+async def test_going_on_after_a_failure(tmp_path: Path) -> None:
+    inserted: list[str] = []
+
+    async def insert(rows: list[str]) -> None:
+        inserted.extend(rows)
+
+    async def fetch(url: str) -> str:
+        if url == "b" and "b" not in seen:
+            seen.append(url)
+            raise ConnectionError("gone")
+        return url.upper()
+
+    async def greet(customer: SimpleNamespace) -> str:
+        return f"hello {customer.number}"
+
+    async def count_rows(table: str) -> int:
+        seen.append(table)
+        return len(table)
+
+    seen: list[str] = []
+    names: dict[str, Any] = {
+        "insert": insert,
+        "fetch": fetch,
+        "urls": ["a", "b", "c"],
+        "amap": amap,
+        "sqlite3": sqlite3,
+    }
+    names |= {"greet": greet, "customers": [SimpleNamespace(number=7)], "count_rows": count_rows, "tables": ["x", "yy"]}
+    dag, by_hand, in_a_database, by_key, kept = examples("resume")
+    exec(compile(dag, "resume", "exec"), names)
+    assert names["nightly"]().get_task("load").retries == 3
+
+    exec(compile(by_hand, "resume", "exec"), names)
+    await try_twice(tmp_path / "by hand", names)
+    assert sorted(inserted) == ["A", "B", "C"]
+
+    exec(compile(in_a_database, "resume", "exec"), names)
+    for cents in (1, 2):
+        names["insert_orders"](str(tmp_path / "orders.db"), [("o1", cents), ("o2", cents)])
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+        assert connection.execute("SELECT * FROM orders").fetchall() == [("o1", 2), ("o2", 2)]
+
+    exec(compile(by_key, "resume", "exec"), names)
+    async with resumable(tmp_path / "by key"):
+        assert await names["main"]() == ["hello 7"]
+
+    exec(compile(kept, "resume", "exec"), names)
+    seen.clear()
+    assert await try_twice(tmp_path / "kept", names) == [[1, 2], [1, 2]]
+    assert seen == ["x", "yy"]
+
+
+async def test_watching_a_task() -> None:
+    async def measure(path: str) -> int:
+        return len(path)
+
+    assert await run("progress", {"amap": amap, "measure": measure, "paths": ["a", "bb"]}) == [2]

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Child", "ChildEnded", "child"]
@@ -75,7 +75,13 @@ class Child:
 
 @asynccontextmanager
 async def child(
-    name: str, module: str, *, folder: Path, environment: Mapping[str, str], errors: IO[bytes] | None
+    name: str,
+    module: str,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    errors: IO[bytes] | None,
+    inherits: Sequence[int] = (),
 ) -> AsyncIterator[Child]:
     """
     Run a Python module in a process, which is gone afterwards with all that it started.
@@ -85,6 +91,7 @@ async def child(
     :param folder: the process's working directory.
     :param environment: its environment.
     :param errors: where its standard error goes; ``None`` for that of this process.
+    :param inherits: open files that it gets under the same numbers.
     """
     start = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
@@ -96,6 +103,7 @@ async def child(
             stderr=errors,
             cwd=folder,
             env=environment,
+            pass_fds=inherits,
             # Ctrl-C at a terminal goes to a whole group: with one of its own, this one ends when it is told to.
             start_new_session=True,
         )

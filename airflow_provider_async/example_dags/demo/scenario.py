@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import AsyncExitStack
+import sys
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,7 +20,7 @@ from airflow_provider_async.example_dags.demo.report import Measurement, say
 from airflow_provider_async.example_dags.orders import select
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_async.example_dags.demo.files import Order
     from airflow_provider_async.example_dags.demo.processes import Child
@@ -68,15 +69,19 @@ class _Way:
     :param name: what it is called.
     :param module: where its DAG is, in the package of the examples.
     :param dag_id: the DAG, and the function that makes it.
-    :param conn_id: its Connection, and the name under which it logs in, by which the server counts.
+    :param conn_id: its Connection.
+    :param login: the name under which it logs in, by which the server counts.
     :param files: how many it loads.
+    :param fails_halfway: whether its first try meets a file that its sender has not written to the end.
     """
 
     name: str
     module: str
     dag_id: str
     conn_id: str
+    login: str
     files: int
+    fails_halfway: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,16 @@ class _Stage:
         return self.served / _REMOTE_FOLDER.strip("/")
 
     def database(self, way: _Way) -> Path:
-        return self.folder / f"{way.dag_id}.db"
+        return self.folder / f"{way.login}.db"
+
+    def cut_short(self) -> dict[str, str]:
+        """Cut a file in the middle of the list, and say where all of it is kept and where it belongs."""
+        names = sorted(path.name for path in self.orders.iterdir())
+        file, whole = self.orders / names[len(names) // 2], self.folder / "whole.xml"
+        file.replace(whole)
+        document = whole.read_bytes()
+        file.write_bytes(document[: len(document) // 2])
+        return {"at": str(whole), "file": str(file)}
 
     def make(self, ways: Sequence[_Way]) -> None:
         """Make the folders, and fill the one with the DAGs: only with what will run, for each run parses all of it."""
@@ -129,29 +143,41 @@ async def measure(options: Options, folder: Path, errors: IO[bytes] | None) -> l
     :raises ChildEnded: if the server or Airflow ends before it is told to.
     """
     sample, kept_sample = (min(count, options.files) for count in (options.sample, options.kept_sample))
+    ours = ("example_sftp", "load_orders", "sftp_default")
     ways = [
-        _Way("SFTPClientPool in @task.async_python", "example_sftp", "load_orders", "sftp_default", options.files),
-        _Way("SFTPHook in @task", "demo.hook_dags", "load_orders_in_loop", "sftp_loop", sample),
-        _Way("SFTPHook in @task, connection kept", "demo.hook_dags", "load_orders_kept", "sftp_kept", kept_sample),
+        _Way("SFTPClientPool in @task.async_python", *ours, "ours", options.files),
+        _Way("the same, with a try that fails", *ours, "retried", options.files, fails_halfway=True),
+        _Way("SFTPHook in @task", "demo.hook_dags", "load_orders_in_loop", "sftp_loop", "loop", sample),
+        _Way(
+            "SFTPHook in @task, connection kept", "demo.hook_dags", "load_orders_kept", "sftp_kept", "kept", kept_sample
+        ),
     ]
     stage = _Stage(folder)
     stage.make(ways)
     environment = _environment(stage, quiet=errors is not None)
     async with AsyncExitStack() as stack:
         say("Starting Airflow and an SFTP server, both for this run alone ...")
+        terminal = stack.enter_context(_terminal())
         airflow, server = [
             await stack.enter_async_context(
-                child(name, f"{_EXAMPLES}.demo.{module}", folder=folder, environment=environment, errors=errors)
+                child(
+                    name,
+                    f"{_EXAMPLES}.demo.{module}",
+                    folder=folder,
+                    environment=environment,
+                    errors=errors,
+                    inherits=terminal,
+                )
             )
             for name, module in (("Airflow", "in_airflow"), ("The SFTP server", "server"))
         ]
         connection = await _start_server(server, stage, options.port)
         orders = await _lay_out(options.files, stage)
-        await _start_airflow(airflow, ways, connection)
-        seconds = [await _load(airflow, way, stage) for way in ways]
+        await _start_airflow(airflow, ways, terminal)
+        seconds = [await _load(airflow, way, stage, connection) for way in ways]
         connections = (await server.end())["connections"]
     return [
-        _check(way, stage, orders[: way.files], seconds=taken, connections=connections.get(way.conn_id, 0))
+        _check(way, stage, orders[: way.files], seconds=taken, connections=connections.get(way.login, 0))
         for way, taken in zip(ways, seconds, strict=True)
     ]
 
@@ -203,25 +229,39 @@ async def _lay_out(count: int, stage: _Stage) -> list[Order]:
     return orders
 
 
-async def _start_airflow(airflow: Child, ways: Sequence[_Way], connection: Mapping[str, object]) -> None:
+@contextmanager
+def _terminal() -> Iterator[list[int]]:
+    """Open the terminal that standard error is, if it is one, a second time: that of Airflow goes to a log."""
+    if not sys.stderr.isatty():
+        yield []
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "wb") as terminal:
+        yield [terminal.fileno()]
+
+
+async def _start_airflow(airflow: Child, ways: Sequence[_Way], terminal: Sequence[int]) -> None:
     say("Waiting for Airflow to make its database ...")
     answer = await airflow.answer()
     say(f"Airflow {answer['version']} is ready.")
-    await airflow.ask(
-        dags={way.dag_id: f"{_EXAMPLES}.{way.module}" for way in ways},
-        environment={
-            f"AIRFLOW_CONN_{way.conn_id.upper()}": json.dumps({**connection, "login": way.conn_id}) for way in ways
-        },
-    )
+    await airflow.ask(dags={way.dag_id: f"{_EXAMPLES}.{way.module}" for way in ways}, terminal=terminal)
 
 
-async def _load(airflow: Child, way: _Way, stage: _Stage) -> float:
+async def _load(airflow: Child, way: _Way, stage: _Stage, connection: Mapping[str, object]) -> float:
     """Run a DAG, and return how many seconds its task took."""
-    say(f"Running the DAG {way.dag_id}: {way.files:,} files ...")
-    conf = {"folder": _REMOTE_FOLDER, "database": str(stage.database(way)), "sample": way.files}
-    answer = await airflow.ask(dag_id=way.dag_id, conf=conf)
+    say(
+        f"Running the DAG {way.dag_id}: {way.files:,} files{', one of them cut short' if way.fails_halfway else ''} ..."
+    )
+    answer = await airflow.ask(
+        dag_id=way.dag_id,
+        conf={"folder": _REMOTE_FOLDER, "database": str(stage.database(way)), "sample": way.files},
+        environment={f"AIRFLOW_CONN_{way.conn_id.upper()}": json.dumps({**connection, "login": way.login})},
+        whole=stage.cut_short() if way.fails_halfway else None,
+    )
     if answer["state"] != "success":
         raise RunFailed(f"The run of the DAG {way.dag_id} ended as {answer['state']}.")
+    if way.fails_halfway:
+        loaded = int(answer["loaded_before_retry"])
+        say(f"Its first try loaded {loaded:,} files, its retry went on with the other {way.files - loaded:,}.")
     return float(answer["seconds"])
 
 
