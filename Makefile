@@ -36,6 +36,7 @@ demo: $(STAMP)  ## run the main job on real input: 2,000 files from an SFTP serv
 	@$(BIN)/python -m airflow_provider_async.example_dags.demo $(ARGS)
 
 test: $(STAMP)  ## run the tests, and check how much of the code they cover
+	@$(BIN)/python scripts/http_servers.py || [ -z "$$CI" ]  # without them, their tests are skipped
 	@$(BIN)/python -m pytest --cov --cov-report=term
 	@report=$$($(BIN)/coverage report --include='airflow_provider_async/core/*' --fail-under=100) \
 	    || { echo "$$report"; echo "The tests must cover the whole of core/." >&2; exit 1; }
@@ -59,8 +60,9 @@ docs: $(STAMP)  ## build the documentation in docs/_build/html
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (45 minutes)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers
 	@failed=0; \
-	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save'; do \
+	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' rest.py; do \
 	    echo "== benchmarks/$$script"; $(BIN)/python benchmarks/$$script || failed=1; \
 	done; exit $$failed
 

@@ -3,20 +3,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "AsyncProviderError",
+    "BodyTooLarge",
     "CallCancelled",
     "CheckpointError",
+    "ConnectionFailed",
     "FileChanged",
+    "HTTPStatusError",
+    "InvalidBody",
     "InvalidConnection",
     "IteratorClosed",
     "OperationTimeout",
+    "PaginationError",
     "PoolClosed",
     "PoolConnectError",
     "PoolError",
     "PoolTimeout",
     "SupervisorUnavailable",
+    "TransientResponse",
     "UnsafePath",
+    "UnsafeURL",
     "UnsupportedAirflow",
     "VerificationFailed",
 ]
@@ -62,6 +74,65 @@ class OperationTimeout(AsyncProviderError, TimeoutError):
     """A server did not answer a request within the operation time-out; its connection is given up."""
 
 
+class ConnectionFailed(AsyncProviderError, ConnectionError):
+    """A request got no complete answer: no connection was made, it was lost, or the body was cut short."""
+
+
+class HTTPStatusError(AsyncProviderError):
+    """
+    A server answered a request with a status that means failure.
+
+    :param message: the sentence, without secrets.
+    :param status: such as 404.
+    :param url: what was asked for, without secrets.
+    :param headers: of the answer.
+    :param body: the beginning of the answer's body, without secrets.
+    :param retry_after: how many seconds the server asks to wait, if it does.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        url: str,
+        headers: Mapping[str, str],
+        body: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.retry_after = retry_after
+
+
+class TransientResponse(AsyncProviderError):
+    """
+    An answer of success that is none; to be raised by a ``check`` of an HTTP pool, which then asks again.
+
+    :param message: the sentence.
+    :param retry_after: how many seconds the server asks to wait, if it does.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InvalidBody(AsyncProviderError, ValueError):
+    """The body of an answer is not what it should be, such as no JSON or JSON of another shape."""
+
+
+class BodyTooLarge(AsyncProviderError):
+    """The body of an answer is larger than allowed, or becomes so when it is decompressed."""
+
+
+class PaginationError(AsyncProviderError):
+    """The pages that a server gives do not add up: rows would be lost or come twice, or there would be no end."""
+
+
 class FileChanged(AsyncProviderError):
     """A file was changed while it was transferred, so that what arrived is neither its old nor its new contents."""
 
@@ -76,6 +147,10 @@ class SupervisorUnavailable(AsyncProviderError):
 
 class UnsafePath(AsyncProviderError, ValueError):
     """A name that a server or a caller gave would lead outside of a folder, or to the file of another name."""
+
+
+class UnsafeURL(AsyncProviderError, ValueError):
+    """A link or a redirect leads where it must not: to a private address, or with a login to an unencrypted one."""
 
 
 class UnsupportedAirflow(AsyncProviderError):

@@ -22,6 +22,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from airflow_provider_async.core.envelope import Unusable, seal, unseal
 from airflow_provider_async.core.keys import KeySet
 from airflow_provider_async.errors import CheckpointError
 
@@ -38,8 +39,6 @@ _KEY_BYTES = 8
 
 #: What base64 makes of a key, with some room for what stands around all of them.
 _PAGE_KEYS = (_PAGE_BYTES - 1_000) * 3 // 4 // _KEY_BYTES
-
-_VERSION = 1
 
 
 class CheckpointStore(Protocol):
@@ -102,7 +101,7 @@ class Checkpoint:
         """
         try:
             await self._load()
-        except _Unusable as reason:
+        except Unusable as reason:
             log.warning("checkpoint %r is not used, and everything is done afresh: %s", self.name, reason)
             self._begin_anew()
         if fresh:
@@ -118,22 +117,22 @@ class Checkpoint:
         if head is None:
             return
         self._kept.add(self._head_key)
-        generation = _read(head, self._identity).get("generation")
+        generation = unseal(head, self._identity).get("generation")
         if not isinstance(generation, str):
-            raise _Unusable("it is torn")
+            raise Unusable("it is torn")
         self._generation, self._has_head = generation, True
         hashes: list[int] = []
         for attempt in range(self._attempt + 1):
             number = 0
             while (text := await self._store.get(key := self._page_key(attempt, number))) is not None:
                 self._kept.add(key)
-                page = _read(text, self._identity)
+                page = unseal(text, self._identity)
                 found = _decode(str(page.get("keys")))
                 hashes.extend(found)
                 if self._keeps_results:
                     results = page.get("results")
                     if not isinstance(results, list) or len(results) != len(found):
-                        raise _Unusable("it was written without results")
+                        raise Unusable("it was written without results")
                     self._results.update(zip(found, map(json.dumps, results), strict=True))
                 number += 1
             # A process that is started again under the same number goes on behind what it had written.
@@ -189,7 +188,7 @@ class Checkpoint:
                 return
             if not self._has_head:
                 self._kept.add(self._head_key)
-                await self._store.set(self._head_key, self._write({"generation": self._generation}))
+                await self._store.set(self._head_key, seal({"generation": self._generation}, self._identity))
                 self._has_head = True
             while self._full:
                 await self._save_page(self._full[0])
@@ -207,7 +206,7 @@ class Checkpoint:
         if self._keeps_results:
             content["results"] = [json.loads(text) for text in page.results]
         self._kept.add(key)
-        await self._store.set(key, self._write(content))
+        await self._store.set(key, seal(content, self._identity))
 
     async def remove(self) -> None:
         """Remove everything: the head first, without which the rest counts for nothing. Nothing is saved any more."""
@@ -225,33 +224,6 @@ class Checkpoint:
     def _page_key(self, attempt: int, number: int) -> str:
         return f"{self.name}.{self._generation}.{attempt}.{number}"
 
-    def _write(self, content: dict[str, JSON]) -> str:
-        about = {"version": _VERSION, "of": self._identity, "sum": _checksum(content)}
-        return json.dumps({**about, "content": content}, separators=(",", ":"))
-
-
-class _Unusable(Exception):
-    """What is in the store is no checkpoint of ours; the message says why."""
-
-
-def _read(text: str, identity: str) -> dict[str, JSON]:
-    try:
-        outer = json.loads(text)
-        version, owner, checksum, content = (outer[name] for name in ("version", "of", "sum", "content"))
-    except (ValueError, TypeError, KeyError) as error:
-        raise _Unusable("it is torn") from error
-    if version != _VERSION:
-        raise _Unusable(f"it was written by another version, {version}")
-    if owner != identity:
-        raise _Unusable("it belongs to something else")
-    if checksum != _checksum(content) or not isinstance(content, dict):
-        raise _Unusable("it is torn")
-    return content
-
-
-def _checksum(content: JSON) -> str:
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
-
 
 def _encode(hashes: array[int]) -> str:
     return base64.b64encode(struct.pack(f"<{len(hashes)}Q", *hashes)).decode("ascii")
@@ -261,7 +233,7 @@ def _decode(text: str) -> tuple[int, ...]:
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise _Unusable("it is torn") from error
+        raise Unusable("it is torn") from error
     if len(data) % _KEY_BYTES:
-        raise _Unusable("it is torn")
+        raise Unusable("it is torn")
     return struct.unpack(f"<{len(data) // _KEY_BYTES}Q", data)

@@ -9,12 +9,16 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_async.errors import InvalidConnection
+from airflow_provider_async.runtime.extras import Extras, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_async.errors import InvalidConnection
 
 __all__ = ["ConnectionFields", "SFTPSettings", "read_settings"]
 
@@ -108,17 +112,6 @@ class SFTPSettings:
         return invalid(self.conn_id, name, problem)
 
 
-def invalid(conn_id: str, name: str, problem: str) -> InvalidConnection:
-    """
-    Return the error for a field of a Connection.
-
-    :param conn_id: the Connection's id.
-    :param name: the field, as the user sees it.
-    :param problem: the rest of the sentence; never with the value of a secret.
-    """
-    return InvalidConnection(f"Connection {conn_id!r}: {name} {problem}")
-
-
 def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
     """
     Read a Connection.
@@ -127,7 +120,7 @@ def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
     :param conn_id: what errors call it.
     :raises InvalidConnection: naming the Connection and the field.
     """
-    extras = _Extras(connection.extra_dejson, conn_id)
+    extras = Extras(connection.extra_dejson, conn_id)
     host = (connection.host or "").strip()
     if not host:
         raise invalid(conn_id, "host", "is missing")
@@ -171,7 +164,7 @@ def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
     )
 
 
-def _skips_host_key_check(extras: _Extras) -> bool:
+def _skips_host_key_check(extras: Extras) -> bool:
     answer = extras.boolean("no_host_key_check")
     if answer is None:
         # The older name of the same.
@@ -179,7 +172,7 @@ def _skips_host_key_check(extras: _Extras) -> bool:
     return answer is True
 
 
-def _known_hosts(extras: _Extras, *, needed: bool) -> Path | None:
+def _known_hosts(extras: Extras, *, needed: bool) -> Path | None:
     name = extras.text("known_hosts")
     if name is None:
         return None
@@ -192,7 +185,7 @@ def _known_hosts(extras: _Extras, *, needed: bool) -> Path | None:
     return path
 
 
-def _disabled_algorithms(extras: _Extras) -> dict[str, tuple[str, ...]]:
+def _disabled_algorithms(extras: Extras) -> dict[str, tuple[str, ...]]:
     name = "disabled_algorithms"
     by_kind = extras.mapping(name)
     unknown = sorted(set(by_kind) - _ALGORITHM_KINDS)
@@ -201,70 +194,3 @@ def _disabled_algorithms(extras: _Extras) -> dict[str, tuple[str, ...]]:
             name, f"has no {', '.join(map(repr, unknown))}, only {', '.join(sorted(_ALGORITHM_KINDS))}"
         )
     return {kind: extras.as_names(f"{name}[{kind!r}]", value) for kind, value in by_kind.items()}
-
-
-class _Extras:
-    """The extras of one Connection, by type; what is missing or empty is ``None``."""
-
-    def __init__(self, values: Mapping[str, object], conn_id: str) -> None:
-        self._values = values
-        self._conn_id = conn_id
-
-    def invalid(self, name: str, problem: str) -> InvalidConnection:
-        return invalid(self._conn_id, f"extra {name}", problem)
-
-    def text(self, name: str) -> str | None:
-        value = self._values.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise self.invalid(name, f"must be a text, not of type {type(value).__name__}")
-        return value if value.strip() else None
-
-    def boolean(self, name: str) -> bool | None:
-        value = self._values.get(name)
-        if value is None or value == "":
-            return None
-        if isinstance(value, bool):
-            return value
-        # The Airflow hooks take anything but "true" for false (for true where that is the default): "yes" and
-        # 1 would not mean what they say.
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        raise self.invalid(name, f"must be true or false, not {value!r}")
-
-    def names(self, name: str) -> tuple[str, ...] | None:
-        value = self._values.get(name)
-        return self.as_names(name, value) if value else None
-
-    def as_names(self, name: str, value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(element, str) for element in value):
-            raise self.invalid(name, "must be a list of names")
-        return tuple(value)
-
-    def mapping(self, name: str) -> Mapping[str, object]:
-        value = self._values.get(name) or {}
-        if not isinstance(value, Mapping):
-            raise self.invalid(name, f"must be an object, not of type {type(value).__name__}")
-        return value
-
-    def seconds(self, name: str) -> float | None:
-        value = self._values.get(name)
-        if value is None or value == "":
-            return None
-        try:
-            seconds = float(value) if isinstance(value, (int, float, str)) else 0.0
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf") or isinstance(value, bool):
-            raise self.invalid(name, f"must be a number of seconds above zero, not {value!r}")
-        return seconds
-
-    def count(self, name: str) -> int | None:
-        value = self._values.get(name)
-        if value is None or value == "":
-            return None
-        is_digits = isinstance(value, str) and value.isascii() and value.isdigit()
-        if isinstance(value, bool) or not (isinstance(value, int) or is_digits) or int(str(value)) < 1:
-            raise self.invalid(name, f"must be a whole number of at least 1, not {value!r}")
-        return int(str(value))

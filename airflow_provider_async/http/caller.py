@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a caller asks for, as requests; and their answers, read as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import msgspec
+from multidict import istr
+from yarl import URL
+
+from airflow_provider_async.http import policy
+from airflow_provider_async.http.bodies import read_body
+from airflow_provider_async.http.origins import append, as_given, origin_of
+from airflow_provider_async.http.requests import PageResponse
+from airflow_provider_async.http.response import Response
+from airflow_provider_async.http.sender import FORM, Sender
+from airflow_provider_async.http.transport import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import ClientResponse
+
+    from airflow_provider_async.core.lease import Lease
+    from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.http.client import Check, Params, Scalar
+    from airflow_provider_async.http.options import HTTPOptions
+    from airflow_provider_async.http.requests import PageRequest
+    from airflow_provider_async.http.transport import Transport
+
+__all__ = ["Caller"]
+
+_CONTENT_ENCODING = istr("Content-Encoding")
+
+
+class Caller(Sender):
+    """
+    Makes requests of what callers give, and sends them.
+
+    :param options: what the Connection and the caller say.
+    :param lease: lends a transport for one request.
+    :param retry: the policy.
+    :param check: sees each answer of success and raises what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        options: HTTPOptions,
+        lease: Callable[[], Lease[Transport, Transport]],
+        *,
+        retry: Retry | None = None,
+        check: Check | None = None,
+    ) -> None:
+        super().__init__(options, lease, retry=retry)
+        self._base = None if options.base_url is None else URL(options.base_url)
+        self._prefix = "" if self._base is None else f"{str(self._base).rstrip('/')}/"
+        self._check = check
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        json: object = None,
+        data: bytes | str | Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotent: bool | None = None,
+    ) -> Call:
+        """
+        Make a request of what :meth:`HTTPClient.request` is given, without sending it.
+
+        :raises ValueError: if it makes no sense.
+        """
+        method = method.upper()
+        base = self._base
+        # Most are paths.
+        is_home = base is not None and "://" not in url and bool(url) and url[0] not in "/?"
+        target = URL(self._prefix + url) if is_home else append(base, url)
+        if params:
+            target = target.update_query(_query(params))
+        body: bytes | None = None
+        if json is not None or data is not None:
+            body, content_type = _body(json, data)
+            if content_type is not None:
+                headers = {"Content-Type": content_type, **(headers or {})}
+        return Call(
+            method,
+            target,
+            headers,
+            body,
+            idempotent=policy.is_idempotent(method) if idempotent is None else idempotent,
+            timeout=self.watched,
+            checks_status=self.options.checks_status,
+            chosen=None if base is not None else origin_of(target),
+            is_home=is_home,
+        )
+
+    @staticmethod
+    def query(params: Params | None) -> tuple[tuple[str, str], ...]:
+        """Return parameters as they stand in a URL."""
+        return tuple(_query(params)) if params else ()
+
+    def page_fetcher(self, first: PageRequest) -> Callable[[PageRequest], Awaitable[PageResponse]]:
+        """
+        Return what fetches the pages of a listing.
+
+        :param first: the request for the first page. Links that lead to another origin get neither the login nor
+            headers that could be one.
+        """
+        origin = append(self._base, first.url)
+
+        async def fetch(page: PageRequest) -> PageResponse:
+            # Pages are read, whatever the method.
+            call = self.call(
+                page.method, page.url, params=page.params, json=page.json, headers=page.headers, idempotent=True
+            )
+            call.checks_status = True
+            if not call.is_home and page.url != first.url:
+                if not page.params:
+                    call.url = as_given(page.url).with_user(None)
+                call.chosen = None if self._base is not None else origin_of(origin)
+                if origin_of(call.url) != origin_of(origin):
+                    call.linked_from = origin
+            response = await self.send(call)
+            return PageResponse(
+                url=response.url, status=response.status, headers=response.headers, body=response.json()
+            )
+
+        return fetch
+
+    def send(self, call: Call, *, retry: Retry | None = None, check: Check | None = None) -> Awaitable[Response]:
+        """
+        Send a request and read its answer as a whole.
+
+        :param call: the request.
+        :param retry: another policy.
+        :param check: another check.
+        """
+        return self.run(call, partial(self._read, check=check or self._check), retry=retry)
+
+    async def _read(self, response: ClientResponse, *, check: Check | None) -> Response:
+        length, headers = response.content_length, response.headers
+        if length is not None and length <= self.options.max_body_bytes and _CONTENT_ENCODING not in headers:
+            body = await response.read()
+        else:
+            body = await read_body(response, self.options.max_body_bytes)
+        url, login = response.url, self.login_query
+        if login:
+            url = url.with_query([pair for pair in url.query.items() if pair[0] not in login])
+        answer = Response(response.status, headers, url, body, self.redactor)
+        if check is not None:
+            check(answer)
+        return answer
+
+
+def _query(params: Params) -> list[tuple[str, str]]:
+    pairs = params.items() if isinstance(params, Mapping) else params
+    return [(name, _text(value)) for name, value in pairs if value is not None]
+
+
+def _text(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def _body(json: object, data: bytes | str | Mapping[str, str] | None) -> tuple[bytes, str | None]:
+    if json is not None:
+        if data is not None:
+            raise ValueError("json and data are both given; give one of them")
+        return msgspec.json.encode(json), "application/json"
+    if isinstance(data, bytes):
+        return data, None
+    if isinstance(data, str):
+        return data.encode(), "text/plain; charset=utf-8"
+    return urlencode(data or {}).encode(), FORM

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an HTTP client is told: the options of a Connection and of a pool."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_async.http.auth import Auth
+
+__all__ = ["HTTPOptions", "Rate"]
+
+DEFAULT_MAX_CONCURRENCY = 16
+
+#: For reaching the server, and between two pieces of an answer.
+DEFAULT_SECONDS = 60.0
+
+#: For one answer that is read as a whole. A server that sends a byte now and then is given up after this.
+DEFAULT_TOTAL_SECONDS = 300.0
+
+DEFAULT_MAX_REDIRECTS = 10
+DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
+
+#: Requests a second, or a number of them and the seconds in which they may be made.
+Rate: TypeAlias = "float | tuple[float, float]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTTPOptions:
+    """
+    A Connection, read and checked, with what a pool was given on top.
+
+    :param conn_id: what errors call the Connection.
+    :param base_url: what a URL that is not absolute is appended to; ``None`` if all are absolute.
+    :param headers: sent with every request to the server and to ``allowed_hosts``.
+    :param login: of the Connection.
+    :param password: of the Connection.
+    :param auth: what proves who asks; by default login and password, if there is a login.
+    :param allowed_hosts: other hosts, as ``name`` or ``name:port``, that may have the headers and the login too.
+    :param connect_seconds: how long reaching the server may take.
+    :param read_seconds: how long the server may send nothing.
+    :param total_seconds: how long one answer may take that is read as a whole.
+    :param verify: whether the server has to prove who it is, or the file or folder of certificates to check that with.
+    :param certificate: files of the client's certificate and of its key, which may be in the first too.
+    :param proxies: by scheme, ``all`` or ``scheme://host``.
+    :param trust_env: whether proxies are looked for in the environment too.
+    :param follows_redirects: whether redirects are followed.
+    :param max_redirects: how many, one after the other.
+    :param checks_status: whether a status of 400 or above is an error.
+    :param max_concurrency: requests in flight.
+    :param rate: how many requests may begin in a time; evenly spread over it.
+    :param max_body_bytes: no answer that is read as a whole may be larger, after decompression.
+    """
+
+    conn_id: str
+    base_url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    auth: Auth | None = field(default=None, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    connect_seconds: float = DEFAULT_SECONDS
+    read_seconds: float = DEFAULT_SECONDS
+    total_seconds: float | None = DEFAULT_TOTAL_SECONDS
+    verify: bool | str = True
+    certificate: tuple[str, str | None] | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trust_env: bool = True
+    follows_redirects: bool = True
+    max_redirects: int = DEFAULT_MAX_REDIRECTS
+    checks_status: bool = True
+    max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    rate: Rate | None = None
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """
+        Return what aiohttp makes TLS connections with; files are read here.
+
+        :raises OSError: if a file is missing, or is not what it should be (``ssl.SSLError``).
+        """
+        if self.certificate is None and isinstance(self.verify, bool):
+            return self.verify
+        context = ssl.create_default_context()
+        if self.verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif isinstance(self.verify, str):
+            is_folder = Path(self.verify).is_dir()
+            context = ssl.create_default_context(
+                cafile=None if is_folder else self.verify, capath=self.verify if is_folder else None
+            )
+        if self.certificate is not None:
+            context.load_cert_chain(*self.certificate)
+        return context

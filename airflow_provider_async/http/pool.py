@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTPClientPool: many requests to one server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, cast, overload
+
+from airflow_provider_async.core.amap import amap
+from airflow_provider_async.core.progress import Tally
+from airflow_provider_async.errors import PoolClosed
+from airflow_provider_async.http.auth import Auth, CallableAuth
+from airflow_provider_async.http.client import HTTPClient
+from airflow_provider_async.http.connection import read_url
+from airflow_provider_async.http.hook import AsyncHTTPHook, transport_pool
+from airflow_provider_async.http.pagination import MOST_EMPTY_PAGES, paginate
+from airflow_provider_async.http.requests import PageRequest
+from airflow_provider_async.runtime.extras import invalid
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from airflow_provider_async.core.amap import AsyncMap
+    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.http.auth import AuthFunction
+    from airflow_provider_async.http.client import Check, Params
+    from airflow_provider_async.http.connection import ConnectionFields
+    from airflow_provider_async.http.download import DownloadedFile, Existing
+    from airflow_provider_async.http.options import HTTPOptions, Rate
+    from airflow_provider_async.http.pagination import Pagination
+    from airflow_provider_async.http.paginator import Paginator
+    from airflow_provider_async.http.response import Response
+    from airflow_provider_async.http.transport import Transport
+
+__all__ = ["HTTPClientPool"]
+
+T = TypeVar("T")
+
+#: When a URL counts as done, for ``resume``.
+Ack: TypeAlias = Literal["next", "manual"]
+
+
+class HTTPClientPool(HTTPClient):
+    """
+    One session of aiohttp that many requests share, with one login, one retry policy and one limit.
+
+    ``async with HTTPClientPool("http_default") as pool:`` reads the Connection; connections are opened when they are
+    needed and kept open between requests, and all are closed at the end. A pool belongs to one event loop and is
+    entered once.
+
+    The Connection's headers and its login go to its own scheme, host and port, and to ``allowed_hosts``; no redirect
+    and no link takes them elsewhere. ``max_concurrency`` and ``rate`` may also stand in the Connection's extras; what
+    is given here wins.
+
+    A request is tried again after a connection that failed, a body that was cut short and the statuses 408, 425, 429,
+    500, 502, 503 and 504 if its method is idempotent, and after 429 and 503 whatever its method. When a server asks to
+    wait (``Retry-After``, ``RateLimit``, ``X-RateLimit-*``), all requests of the pool wait together. A request that is
+    refused because there are too many is bounded by the policy's budget alone, not by its attempts.
+
+    :param http_conn_id: the id of an ``http`` Connection; ``None`` for no Connection.
+    :param max_concurrency: requests in flight, 16 by default.
+    :param rate: how many requests may begin in a second, or a tuple of a number and seconds; spread evenly.
+    :param timeout: seconds for reaching the server, and between two pieces of an answer; 60 by default.
+    :param total_timeout: seconds for one answer that is read as a whole; 300 by default.
+    :param retry: the policy for requests: by default five attempts within two minutes.
+    :param auth: what proves who asks, instead of the Connection's login: one of the classes here, or a function,
+        async or not, that returns headers.
+    :param base_url: instead of the Connection's.
+    :param headers: in addition to the Connection's.
+    :param allowed_hosts: other hosts that may have the headers and the login: ``name`` or ``name:port``.
+    :param check: given each answer of success, raises what is wrong with it; an error of the type
+        :class:`~airflow_provider_async.errors.TransientResponse` is tried again, as a 503 is.
+    :param max_body_bytes: no answer that is read as a whole may be larger, after decompression; 256 MiB by default.
+    :param acquire_timeout: seconds that a request waits for its turn, pauses apart.
+    :param close_timeout: seconds that requests have to end when the pool closes.
+    :param connection: the Connection itself, for scripts and tests without Airflow's database.
+    """
+
+    def __init__(
+        self,
+        http_conn_id: str | None = "http_default",
+        *,
+        max_concurrency: int | None = None,
+        rate: Rate | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        retry: Retry | None = None,
+        auth: Auth | AuthFunction | None = None,
+        base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        allowed_hosts: Iterable[str] = (),
+        check: Check | None = None,
+        max_body_bytes: int | None = None,
+        acquire_timeout: float = 30.0,
+        close_timeout: float = 30.0,
+        connection: ConnectionFields | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(allowed_hosts, str):
+            raise TypeError("allowed_hosts is one text, not an iterable of hosts")
+        for argument, value in (("max_concurrency", max_concurrency), ("max_body_bytes", max_body_bytes)):
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, not {value}")
+        numbers = rate if isinstance(rate, tuple) else (rate,)
+        for argument, seconds in (
+            ("timeout", timeout),
+            ("total_timeout", total_timeout),
+            *(("rate", n) for n in numbers),
+        ):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise ValueError(f"{argument} must be above zero, not {seconds}")
+        self.http_conn_id = http_conn_id
+        made = auth if auth is None or isinstance(auth, Auth) else CallableAuth(auth)
+        self._hook = AsyncHTTPHook(http_conn_id, auth=made, connection=connection)
+        self._base_url = base_url
+        self._headers = dict(headers or {})
+        self._check = check
+        self._retry = retry
+        self._acquire_timeout = acquire_timeout
+        self._close_timeout = close_timeout
+        self._overrides: dict[str, Any] = {
+            "max_concurrency": max_concurrency,
+            "rate": rate,
+            "connect_seconds": timeout,
+            "read_seconds": timeout,
+            "total_seconds": total_timeout,
+            "allowed_hosts": tuple(allowed_hosts) or None,
+            "max_body_bytes": max_body_bytes,
+        }
+        self._pool: Pool[Transport, Transport] | None = None
+
+    async def __aenter__(self) -> Self:
+        """
+        Read the Connection and get ready to connect.
+
+        :raises InvalidConnection: naming a field of the Connection that cannot be used.
+        """
+        # aiohttp takes a fifth of a second to import: a DAG file is parsed without it.
+        from airflow_provider_async.http.caller import Caller
+
+        if self._pool is not None:
+            raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
+        options = await self._read()
+        pool = transport_pool(
+            options, name=self._name, acquire_timeout=self._acquire_timeout, close_timeout=self._close_timeout
+        )
+        sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
+        await pool.__aenter__()
+        pool.attach(sender)
+        self._pool, self._sender = pool, sender
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(exc_type, exc, tb)
+
+    async def close(self) -> None:
+        """End what was begun and close the connections, as leaving ``async with`` does."""
+        await self._opened.close()
+
+    async def _read(self) -> HTTPOptions:
+        options = await self._hook.read()
+        changes = {name: value for name, value in self._overrides.items() if value is not None}
+        if self._base_url is not None:
+            changes["base_url"], login, _ = read_url(self._base_url, None, "base_url", options.conn_id)
+            if login is not None:
+                raise invalid(options.conn_id, "base_url", "has a login in it; give auth=..., or use a Connection")
+        return replace(options, headers={**options.headers, **self._headers}, **changes)
+
+    def get_many(
+        self,
+        urls: Iterable[str] | AsyncIterable[str],
+        *,
+        limit: int | None = None,
+        ordered: bool = False,
+        retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
+        label: str | None = None,
+    ) -> AsyncMap[str, Response]:
+        """
+        Get many URLs, several at a time, and iterate over the answers as they arrive.
+
+        :param urls: as for :meth:`request`; an iterable or an async iterable, of any length.
+        :param limit: how many at once; ``max_concurrency`` by default and at most.
+        :param ordered: yield in the order of the URLs.
+        :param retry: another policy.
+        :param resume: a name under which is kept which URLs are done, in a task or a block of
+            :func:`~airflow_provider_async.resumable`: the next try leaves them out.
+        :param ack: when a URL is acknowledged: when the consumer comes back for the ``next`` answer or batch, or by a
+            call of ``outcome.ack()`` (``manual``).
+        :param label: what the work is called in errors and logs.
+        :return: answers with ``url`` (after redirects), ``status``, ``headers``, ``body`` and ``json()``; see
+            :func:`~airflow_provider_async.amap`.
+        """
+        sender = self.sender
+        tally = Tally()
+
+        async def get(url: str) -> Response:
+            response = await sender.send(sender.call("GET", url), retry=retry)
+            tally.bytes += len(response.body)
+            return response
+
+        return self._map(
+            get, urls, limit=limit, ordered=ordered, resume=resume, ack=ack, label=label or "get_many", tally=tally
+        )
+
+    @overload
+    def paginate(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        params: Params | None = None,
+        json: JSON | None = None,
+        headers: Mapping[str, str] | None = None,
+        paginator: Paginator | Literal["auto"] = "auto",
+        items: str | None = None,
+        prefetch: int = 1,
+        max_pages: int | None = None,
+        max_empty_pages: int = MOST_EMPTY_PAGES,
+        equal_pages: bool = False,
+        resume: str | None = None,
+        label: str | None = None,
+    ) -> Pagination[JSON]: ...
+
+    @overload
+    def paginate(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        params: Params | None = None,
+        json: JSON | None = None,
+        headers: Mapping[str, str] | None = None,
+        paginator: Paginator | Literal["auto"] = "auto",
+        items: Callable[[JSON], Sequence[T]],
+        prefetch: int = 1,
+        max_pages: int | None = None,
+        max_empty_pages: int = MOST_EMPTY_PAGES,
+        equal_pages: bool = False,
+        resume: str | None = None,
+        label: str | None = None,
+    ) -> Pagination[T]: ...
+
+    def paginate(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        params: Params | None = None,
+        json: JSON | None = None,
+        headers: Mapping[str, str] | None = None,
+        paginator: Paginator | Literal["auto"] = "auto",
+        items: str | Callable[[JSON], Sequence[T]] | None = None,
+        prefetch: int = 1,
+        max_pages: int | None = None,
+        max_empty_pages: int = MOST_EMPTY_PAGES,
+        equal_pages: bool = False,
+        resume: str | None = None,
+        label: str | None = None,
+    ) -> Pagination[JSON] | Pagination[T]:
+        """
+        Read the pages of a listing, and iterate over its rows: ``async for row in pool.paginate("orders"):``.
+
+        :param url: of the first page, as for :meth:`request`, like ``params``, ``json`` and ``headers``.
+        :param method: of all requests; each is tried again, for to read a page twice does no harm.
+        :param paginator: as for :func:`~airflow_provider_async.http.pagination.paginate`, like all that follow.
+        :return: rows with ``async for``, or pages by ``.pages()``.
+        """
+        sender = self.sender
+        request = PageRequest(method=method, url=url, params=sender.query(params), json=json, headers=headers)
+        pages: Pagination[Any] = paginate(
+            sender.page_fetcher(request),
+            request,
+            paginator=paginator,
+            items=cast("Callable[[JSON], Sequence[T]]", items),
+            prefetch=prefetch,
+            max_pages=max_pages,
+            max_empty_pages=max_empty_pages,
+            equal_pages=equal_pages,
+            resume=resume,
+            label=label,
+        )
+        self._opened.attach(pages)
+        return pages
+
+    def download_many(
+        self,
+        urls: Iterable[str] | AsyncIterable[str],
+        folder: str | os.PathLike[str],
+        *,
+        name: Callable[[str], str] | None = None,
+        existing: Existing = "overwrite",
+        limit: int | None = None,
+        ordered: bool = False,
+        retry: Retry | None = None,
+        resume: str | None = None,
+        ack: Ack = "next",
+        label: str | None = None,
+    ) -> AsyncMap[str, DownloadedFile]:
+        """
+        Download many URLs into a local folder.
+
+        Each file appears there when it is complete, with the time that the server says it was changed. One that was
+        interrupted goes on where it stopped, in a later try too, if the server has a strong ``ETag`` and knows ranges.
+
+        :param urls: as for :meth:`request`; an iterable or an async iterable, of any length.
+        :param folder: made if it is missing.
+        :param name: makes of a URL the file's name, relative to the folder; by default the last part of the URL's path.
+            Two URLs that give one name are refused.
+        :param existing: what becomes of a file that is there: ``overwrite`` it, ``skip`` its URL, or ``error``.
+        :param limit: as for :meth:`get_many`, like the others.
+        :return: files with ``url``, ``path``, ``size`` and ``skipped``.
+        """
+        from airflow_provider_async.http.download import Download
+
+        tally = Tally()
+        download = Download(self.sender, folder, name=name, existing=existing, retry=retry, tally=tally)
+        return self._map(
+            download,
+            urls,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "download_many",
+            tally=tally,
+        )
+
+    def statistics(self) -> PoolStatistics:
+        """Return the counts of this moment: leases, waiters; the connections are aiohttp's."""
+        return self._opened.statistics()
+
+    def _map(
+        self,
+        function: Callable[[str], Awaitable[T]],
+        items: Iterable[str] | AsyncIterable[str],
+        *,
+        limit: int | None,
+        ordered: bool,
+        resume: str | None,
+        ack: Ack,
+        label: str,
+        tally: Tally,
+    ) -> AsyncMap[str, T]:
+        # More calls than leases would only wait for one until the acquire time-out.
+        at_most = self._opened.limit
+        results = amap(
+            function,
+            items,
+            limit=at_most if limit is None else min(limit, at_most),
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label,
+            tally=tally,
+        )
+        self._opened.attach(results)
+        return results
+
+    def _attach(self, iterator: AsyncGenerator[object, None]) -> None:
+        self._opened.attach(iterator)
+
+    @property
+    def _name(self) -> str:
+        return f"HTTPClientPool({self.http_conn_id!r})"
+
+    @property
+    def _opened(self) -> Pool[Transport, Transport]:
+        if self._pool is None:
+            raise PoolClosed(f"{self._name} is not open; use 'async with'")
+        return self._pool
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {self._pool or 'not open'}>"

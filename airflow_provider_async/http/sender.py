@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all requests of one client share: the login, the retry policy, the pause and the limit of the rate."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import ClientTimeout
+from aiolimiter import AsyncLimiter
+from multidict import istr
+
+from airflow_provider_async.core.pause import Pause
+from airflow_provider_async.core.retry import Retry
+from airflow_provider_async.core.work import working_on
+from airflow_provider_async.errors import HTTPStatusError, InvalidBody, TransientResponse
+from airflow_provider_async.http import policy
+from airflow_provider_async.http.auth import Auth, Basic
+from airflow_provider_async.http.bodies import read_body
+from airflow_provider_async.http.failures import FAILURES, named, status_error
+from airflow_provider_async.http.origins import append
+from airflow_provider_async.http.redaction import Redactor, secret_headers
+from airflow_provider_async.http.transport import Call, Credentials
+from airflow_provider_async.http.watch import Watch, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp import ClientResponse
+
+    from airflow_provider_async.core.lease import Lease
+    from airflow_provider_async.http.options import HTTPOptions, Rate
+    from airflow_provider_async.http.transport import Transport
+
+__all__ = ["FORM", "Answer", "Sender"]
+
+#: The lease under which an answer is read, the answer, and who sees to it that it comes in time.
+Answer: TypeAlias = "tuple[Turn, ClientResponse, Watched | None]"
+
+#: A lease and what it lends.
+Turn: TypeAlias = "tuple[Lease[Transport, Transport], Transport]"
+
+FORM = "application/x-www-form-urlencoded"
+
+T = TypeVar("T")
+
+_BAD_REQUEST = 400
+_UNAUTHORIZED = 401
+
+#: A token's answer has a few hundred bytes.
+_TOKEN_BYTES = 1024 * 1024
+
+#: A server that asks for less than that is not to be asked as fast as it answers.
+_SHORTEST_PAUSE = 0.05
+
+#: A call that was refused for the crowd's sake waits on its own as after this many failures at most.
+_MOST_FAILURES_OF_A_CROWD = 3
+
+_ANONYMOUS = Credentials({}, {}, has_login=True, made={})
+
+_QUOTA_HEADERS = tuple(
+    map(istr, ("RateLimit", "RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining"))
+)
+
+
+class Sender:
+    """
+    Sends requests on leased transports, again where the policy says so.
+
+    :param options: what the Connection and the caller say.
+    :param lease: lends a transport for one request.
+    :param retry: the policy.
+    :ivar watched: the time-outs of a request whose answer is read as a whole; the others are kept here.
+    :ivar unbounded: the time-outs of one whose answer may take any time, as long as something comes.
+    """
+
+    def __init__(
+        self, options: HTTPOptions, lease: Callable[[], Lease[Transport, Transport]], *, retry: Retry | None = None
+    ) -> None:
+        self.options = options
+        self._lease = lease
+        self._retry = retry or Retry()
+        self._auth = _auth(options)
+        self._credentials: Credentials | None = None
+        self._limiter = _limiter(options.rate)
+        self._in_flight = 0
+        self._waiting = 0
+        self._spare: list[Turn] = []
+        self._is_closing = False
+        self.pause = Pause(initial_seconds=self._retry.initial_seconds, max_seconds=self._retry.max_seconds)
+        self._watch = Watch(options.read_seconds, options.total_seconds)
+        self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
+        self.unbounded = ClientTimeout(total=None, sock_connect=options.connect_seconds, sock_read=options.read_seconds)
+        self.redactor = Redactor(partial(_secrets, options, self._auth))
+
+    @property
+    def login_query(self) -> Mapping[str, str]:
+        """What the login adds to each URL, and callers need not see."""
+        return self._auth.query
+
+    async def run(
+        self, call: Call, consume: Callable[[ClientResponse], Awaitable[T]], *, retry: Retry | None = None
+    ) -> T:
+        """
+        Send a request, again if the policy says so, and give its answer to a function.
+
+        :param call: the request.
+        :param consume: given the answer of each attempt, before its connection is given back.
+        :param retry: another policy.
+        :raises HTTPStatusError: if the status is 400 or above.
+        :raises ConnectionFailed: if there was no complete answer.
+        :raises OperationTimeout: if there was none in time.
+        :raises UnsafeURL: if a link or a redirect leads where it must not.
+        """
+        try:
+            return await self._attempt(call, consume)
+        except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
+            return await self._again(call, partial(self._attempt, consume=consume), error, retry or self._retry)
+
+    async def open(self, call: Call, *, retry: Retry | None = None) -> Answer:
+        """
+        Send a request, again if the policy says so, and return its answer, to be given back with :meth:`close`.
+
+        :param call: the request.
+        :param retry: another policy.
+        :raises HTTPStatusError: and what else :meth:`run` raises.
+        """
+        try:
+            return await self._begin(call)
+        except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
+            return await self._again(call, self._begin, error, retry or self._retry)
+
+    async def close(self, answer: tuple[Turn, ClientResponse | None, Watched | None]) -> None:
+        """Give back what :meth:`open` returned. A body that was not read to its end takes its connection with it."""
+        turn, response, watched = answer
+        self._in_flight -= 1
+        if watched is not None:
+            self._watch.end(watched)
+        if response is not None:
+            response.release()
+        await self._give_back(turn)
+
+    async def aclose(self) -> None:
+        """Keep no lease any longer: the pool is about to close."""
+        self._is_closing = True
+        while self._spare:
+            await self._spare.pop()[0].__aexit__(None, None, None)
+
+    def failure(self, call: Call, error: Exception) -> Exception:
+        """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
+        return named(error, self.describe(call), self.redactor)
+
+    def describe(self, call: Call) -> str:
+        """Return what a request is called in errors."""
+        return f"{call.method} {self.redactor.url(call.url)}"
+
+    async def _attempt(self, call: Call, consume: Callable[[ClientResponse], Awaitable[T]]) -> T:
+        answer = await self._begin(call)
+        response, watched = answer[1], answer[2]
+        try:
+            return await consume(response)
+        except FAILURES as error:
+            raise self.failure(call, error) from None
+        except asyncio.CancelledError:
+            if watched is not None and watched.ends_late():
+                raise self.failure(call, TimeoutError()) from None
+            raise
+        finally:
+            await self.close(answer)
+
+    async def _begin(self, call: Call) -> Answer:
+        credentials = None if self._is_throttled or call.is_anonymous else self._ready_credentials()
+        if credentials is None or not self._spare:
+            turn, credentials = await self._wait_for_turn(call)
+        else:
+            turn, call.credentials = self._spare.pop(), credentials
+        self._in_flight += 1
+        began = time.monotonic()
+        watched = self._watch.begin(began) if call.is_watched else None
+        response = None
+        try:
+            response = await turn[1].send(call, credentials)
+            headers = response.headers
+            for name in _QUOTA_HEADERS:
+                if name in headers:
+                    self._note_quota(headers)
+                    break
+            if response.status >= _BAD_REQUEST and call.checks_status:
+                await self._refuse(call, response, began)
+        except BaseException as error:
+            await self.close((turn, response, watched))
+            if isinstance(error, asyncio.CancelledError) and watched is not None and watched.ends_late():
+                raise self.failure(call, TimeoutError()) from None
+            if isinstance(error, FAILURES):
+                raise self.failure(call, error) from None
+            raise
+        if watched is not None:
+            watched.response = response
+        self.pause.succeeded()
+        return turn, response, watched
+
+    @property
+    def _is_throttled(self) -> bool:
+        return self._limiter is not None or self.pause.is_on
+
+    async def _wait_for_turn(self, call: Call) -> tuple[Turn, Credentials]:
+        """Wait until the rate, the pause and the number of requests in flight allow another one."""
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        pause = self.pause
+        while True:
+            if pause.is_on:
+                await pause.wait()
+            if call.is_anonymous:
+                credentials = _ANONYMOUS
+            else:
+                credentials = call.credentials = self._ready_credentials() or await self._fetch_credentials()
+            if self._spare:
+                return self._spare.pop(), credentials
+            lease = self._lease()
+            self._waiting += 1
+            try:
+                transport = await lease.__aenter__()
+            finally:
+                self._waiting -= 1
+            # A pause may have begun while this waited for its turn.
+            if not pause.is_on:
+                return (lease, transport), credentials
+            await lease.__aexit__(None, None, None)
+
+    async def _give_back(self, turn: Turn) -> None:
+        """Keep a lease for the next request while others are in flight; the pool's own way takes 10 µs."""
+        if self._in_flight and not self._waiting and not self._is_closing:
+            self._spare.append(turn)
+            return
+        await turn[0].__aexit__(None, None, None)
+        while self._spare and not self._in_flight:
+            await self._spare.pop()[0].__aexit__(None, None, None)
+
+    # Trying again.
+
+    async def _again(self, call: Call, attempt: Callable[[Call], Awaitable[T]], error: Exception, retry: Retry) -> T:
+        began = time.monotonic()
+        failed = 0
+        renewed = False
+        while True:
+            if isinstance(error, HTTPStatusError) and error.status == _UNAUTHORIZED and not renewed:
+                # Once: a new token that is refused too will not get better.
+                renewed = True
+                if call.credentials is None or not self._auth.refused(call.credentials.made):
+                    raise error
+            else:
+                failed += 1
+                await self._wait(call, error, failed, began, retry)
+            if (work := working_on.get()) is not None:
+                work.retries += 1
+            try:
+                return await attempt(call)
+            except Exception as next_error:  # noqa: BLE001 - as above
+                error = next_error
+
+    async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
+        """Wait for the next attempt, or raise the error if there is none."""
+        if retry.attempts == 1 or not policy.is_worth_it(error, idempotent=call.idempotent, retry=retry):
+            raise error
+        throttled = policy.is_throttling(error)
+        # A server that takes so many requests a minute refuses all that come too early, however often: that says
+        # nothing about this one. The budget alone bounds it.
+        if not throttled and failed >= retry.attempts:
+            raise error
+        asked = error.retry_after if isinstance(error, (HTTPStatusError, TransientResponse)) else None
+        if isinstance(error, TransientResponse) and asked is not None:
+            self._throttle(asked, began)
+        paused = throttled and self.pause.is_on
+        seconds = asked or 0.0
+        if paused:
+            seconds = max(seconds, self.pause.seconds_left)
+        elif asked is None or asked < _SHORTEST_PAUSE:
+            seconds = policy.backoff(retry, min(failed, _MOST_FAILURES_OF_A_CROWD) if throttled else failed)
+        left = max(0.0, retry.budget_seconds - (time.monotonic() - began))
+        if seconds > left:
+            error.add_note(f"not tried again: that would take {seconds:.1f} s, and the budget has {left:.1f} s left")
+            raise error
+        # A pause is waited for together with all others, before the next attempt.
+        if not paused:
+            await asyncio.sleep(seconds)
+
+    async def _refuse(self, call: Call, response: ClientResponse, began: float) -> NoReturn:
+        """Raise the error for a status of failure, and let all calls pause if it asks for that."""
+        error = await status_error(call, response, self.describe(call), self.redactor)
+        if policy.is_throttling(error):
+            self._throttle(error.retry_after, began)
+        raise error
+
+    def _throttle(self, seconds: float | None, began: float) -> None:
+        if seconds is None or seconds < _SHORTEST_PAUSE:
+            self.pause.refused(began)
+        elif seconds <= self._retry.budget_seconds:
+            self.pause.extend(seconds)
+
+    def _note_quota(self, headers: Mapping[str, str]) -> None:
+        quota = policy.quota(headers, time.time())
+        # Those in flight use up what is left. A longer time is left to the server, which may refuse what comes.
+        if (
+            quota is not None
+            and quota.remaining < self._in_flight
+            and 0 < quota.reset_seconds <= self._retry.budget_seconds
+        ):
+            self.pause.extend(quota.reset_seconds)
+
+    # The login.
+
+    def _ready_credentials(self) -> Credentials | None:
+        made = self._auth.ready()
+        if made is None:
+            return None
+        current = self._credentials
+        return current if current is not None and made is current.made else self._with(made)
+
+    async def _fetch_credentials(self) -> Credentials:
+        return self._with(await self._auth.fetch(self._post_form))
+
+    def _with(self, made: Mapping[str, str]) -> Credentials:
+        query = self._auth.query
+        has_login = bool(made or query or secret_headers(self.options.headers))
+        self._credentials = Credentials({**self.options.headers, **made}, query, has_login, made)
+        return self._credentials
+
+    async def _post_form(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Mapping[str, object]:
+        """Ask for a token: with nothing of the Connection's, and with nothing of the answer in an error."""
+        call = Call(
+            "POST",
+            append(None, url),
+            {"Content-Type": FORM, "Accept": "application/json", **headers},
+            urlencode(form).encode(),
+            idempotent=True,
+            timeout=self.watched,
+            is_anonymous=True,
+        )
+        body = await self.run(call, partial(read_body, max_bytes=_TOKEN_BYTES))
+        try:
+            decoded = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            decoded = None
+        if not isinstance(decoded, dict):
+            raise InvalidBody(f"{self.describe(call)} was answered with no JSON object")
+        return decoded
+
+
+def _auth(options: HTTPOptions) -> Auth:
+    if options.auth is not None:
+        return options.auth.with_login(options.login, options.password)
+    if options.login is not None:
+        return Basic(options.login, options.password)
+    return Auth()
+
+
+def _secrets(options: HTTPOptions, auth: Auth) -> list[str]:
+    return [*auth.secrets, *secret_headers(options.headers), *([options.password] if options.password else [])]
+
+
+def _limiter(rate: Rate | None) -> AsyncLimiter | None:
+    if rate is None:
+        return None
+    number, seconds = rate if isinstance(rate, tuple) else (rate, 1.0)
+    # One at a time instead of so many at once: no window of these seconds then has more than that.
+    return AsyncLimiter(1, seconds / number)

@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading pages: rows, errors and where they happened, fetching ahead, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_async.core.monitor import Monitor
+from airflow_provider_async.core.work import working_on
+from airflow_provider_async.errors import CallCancelled, IteratorClosed, PaginationError
+from airflow_provider_async.http.pages import (
+    Cursor,
+    JSONLink,
+    LinkHeader,
+    Offset,
+    Page,
+    PageNumber,
+    Paginator,
+    SinglePage,
+)
+from airflow_provider_async.http.pagination import Pagination, paginate
+from airflow_provider_async.http.requests import PageRequest, PageResponse
+from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, URL, Family, ModelServer, StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_async.core.checkpoint import JSON
+
+
+def numbers(rows: list[JSON]) -> list[JSON]:
+    return [row["id"] if isinstance(row, dict) else row for row in rows]
+
+
+async def read(pagination: Pagination[JSON]) -> list[JSON]:
+    return numbers([row async for row in pagination])
+
+
+async def collect(pagination: Pagination[JSON], got: list[JSON]) -> None:
+    async for row in pagination:
+        got.append(row)  # noqa: PERF401 - what came before an error counts
+
+
+class Script:
+    """Answers what it is told, one request after the other."""
+
+    def __init__(self, *answers: JSON | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[PageRequest] = []
+
+    async def fetch(self, request: PageRequest) -> PageResponse:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return PageResponse(url=request.url, status=200, headers={}, body=answer)
+
+
+class Gate:
+    """A server whose answers wait until they are let go."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self.server = server
+        self.waiting: list[tuple[str | None, asyncio.Event]] = []
+        self.cancelled = 0
+
+    async def fetch(self, request: PageRequest) -> PageResponse:
+        event = asyncio.Event()
+        self.waiting.append((request.param("offset") or request.param("page"), event))
+        try:
+            await event.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return self.server.answer(request)
+
+    async def let_go(self, *which: str) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for name, event in self.waiting:
+            if name in which:
+                event.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 4])
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_every_family_gives_all_rows_in_order(family: Family, prefetch: int) -> None:
+    server = ModelServer(family, 10, sizes=(3,), total=10)
+
+    pagination = paginate(server.fetch, REQUEST, paginator=PAGINATORS[family], prefetch=prefetch)
+
+    assert await read(pagination) == list(range(10))
+    assert pagination.progress.done == pagination.progress.total == 10
+    assert pagination.progress.label == "/api/items"
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "body cursor"])
+async def test_what_is_not_said_is_found_out_and_logged(family: Family, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = ModelServer(family, 10, sizes=(3,), total=10)
+
+    assert await read(paginate(server.fetch, REQUEST, label="items")) == list(range(10))
+
+    assert caplog.text.count("items: the rows are at items='items'") == 1
+    assert caplog.text.count(f"so the pages are read by {type(PAGINATORS[family]).__name__}(") == 1
+
+
+async def test_a_body_that_is_a_list_is_the_rows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    assert await read(paginate(Script([1, 2, 3]).fetch, REQUEST)) == [1, 2, 3]
+
+    assert "the rows are the whole body" in caplog.text
+    assert "nothing says that there are more pages" in caplog.text
+
+
+async def test_the_first_request_of_a_run_that_is_to_be_found_out_is_sent_as_it_is() -> None:
+    server = ModelServer("page", 4, page_count=2)
+    request = PageRequest(url=f"{URL}?lang=en", params=(("q", "x"),))
+
+    await read(paginate(server.fetch, request))
+
+    assert server.requests[0] is request
+    assert server.requests[1].query == (("lang", "en"), ("q", "x"), ("page", "2"))
+
+
+async def test_pages_have_their_place_and_their_answer() -> None:
+    server = ModelServer("link", 5, sizes=(2, 0, 3))
+
+    pages = [page async for page in paginate(server.fetch, REQUEST, items="items").pages()]
+
+    assert [(page.number, page.rows_before, len(page.items), page.rows) for page in pages] == [
+        (1, 0, 2, 2),
+        (2, 2, 0, 2),
+        (3, 2, 3, 5),
+    ]
+    assert pages[0].response.status == 200
+    assert "items" in str(pages[2].request)
+
+
+async def test_rows_may_be_made_by_a_function() -> None:
+    def lengths(body: JSON) -> list[int]:
+        return [len(word) for word in body["words"]] if isinstance(body, dict) else []  # type: ignore[arg-type, union-attr]
+
+    pagination = paginate(Script({"words": ["a", "bc"]}).fetch, REQUEST, items=lengths)
+
+    assert [length async for length in pagination] == [1, 2]
+
+
+async def test_a_repeated_cursor_is_an_error_that_says_where_after_the_rows_until_there() -> None:
+    server = ModelServer("link", 9, loop=(2, 1))
+    got: list[JSON] = []
+
+    with pytest.raises(PaginationError) as caught:
+        await collect(paginate(server.fetch, REQUEST, label="load"), got)
+
+    assert numbers(got) == list(range(9))
+    assert str(caught.value).startswith(
+        f"load, page 3, GET {URL}?cursor=2, after 9 rows: it leads to GET {URL}?cursor=1,"
+    )
+
+
+async def test_a_link_back_to_the_first_page_is_known_in_its_other_form() -> None:
+    script = Script({"items": [1], "next": f"{URL}?limit=1"})
+
+    async def fetch(request: PageRequest) -> PageResponse:
+        response = await script.fetch(request)
+        return PageResponse(url=f"{URL}?limit=1", status=200, headers={}, body=response.body)
+
+    with pytest.raises(PaginationError, match="was asked for before"):
+        await read(paginate(fetch, PageRequest(url="/api/items", params=(("limit", "1"),))))
+
+
+@pytest.mark.parametrize("paginator", [Offset(), PageNumber()])
+async def test_a_server_that_does_not_look_at_where_to_go_on_is_an_error(paginator: Paginator) -> None:
+    family: Family = "offset" if isinstance(paginator, Offset) else "page"
+    server = ModelServer(family, 9, ignores=True)
+
+    with pytest.raises(PaginationError, match=r"page 2, .* after 3 rows: its 3 rows are those of an earlier page"):
+        await read(paginate(server.fetch, REQUEST, paginator=paginator))
+
+
+async def test_pages_of_the_same_rows_may_be_allowed() -> None:
+    script = Script([0, 0], [0, 0], [])
+
+    assert await read(paginate(script.fetch, REQUEST, paginator=Offset(), equal_pages=True)) == [0, 0, 0, 0]
+
+
+async def test_pages_without_rows_end_only_after_many() -> None:
+    async def fetch(request: PageRequest) -> PageResponse:
+        body: JSON = {"items": [], "next_cursor": int(request.param("cursor") or 0) + 1}
+        return PageResponse(url=URL, status=200, headers={}, body=body)
+
+    with pytest.raises(PaginationError, match=r"page 7, .*: 7 pages in a row have no rows, and the last one leads on"):
+        await read(paginate(fetch, REQUEST, paginator=Cursor(), max_empty_pages=7))
+
+
+async def test_a_total_that_is_not_met_is_an_error() -> None:
+    server = ModelServer("offset", 9, total=12)
+
+    with pytest.raises(PaginationError, match=r"after 9 rows: the pages end here, but the server said .* 12 rows"):
+        await read(paginate(server.fetch, REQUEST, paginator=Offset()))
+
+
+async def test_a_total_that_is_too_low_ends_nothing_and_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = ModelServer("offset", 9, total=3)
+
+    pagination = paginate(server.fetch, REQUEST, paginator=Offset(3))
+
+    assert await read(pagination) == list(range(9))
+    assert pagination.progress.total == 9
+    assert caplog.text.count("there are more rows than the 3 that the server said") == 1
+
+
+async def test_a_total_that_changes_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script({"items": [0], "total": 10}, {"items": [1], "total": 11}, {"items": [2], "total": 12})
+
+    assert await read(paginate(script.fetch, REQUEST, paginator=Offset(total="total"), max_pages=3)) == [0, 1, 2]
+    assert caplog.text.count("the server said 10 rows, then 11: rows may be missing or come twice") == 1
+    assert "then 12" not in caplog.text
+
+
+@pytest.mark.parametrize("prefetch", [1, 9])
+async def test_a_clamped_limit_loses_nothing(prefetch: int) -> None:
+    server = ModelServer("offset", 120, sizes=(100,), total=120)
+
+    rows = await read(paginate(server.fetch, REQUEST, paginator=Offset(500), prefetch=prefetch))
+
+    assert rows == list(range(120))
+    assert [request.param("offset") for request in server.requests] == ["0", "100"]
+
+
+async def test_a_refusal_beyond_a_total_that_is_met_is_the_end() -> None:
+    server = ModelServer("page", 6, total=6, refuses_past_end=True)
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=PageNumber())) == list(range(6))
+    assert [request.param("page") for request in server.requests] == ["1", "2", "3"]
+
+
+async def test_a_refusal_beyond_the_end_is_the_end_where_the_caller_says_so() -> None:
+    server = ModelServer("page", 6, refuses_past_end=True)
+    with pytest.raises(StatusError) as caught:
+        await read(paginate(server.fetch, REQUEST, paginator=PageNumber(), label="load"))
+    assert caught.value.__notes__ == [f"load, page 3, GET {URL}?page=3, after 6 rows"]
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=PageNumber(past_end=[404]))) == list(range(6))
+
+    server.total = 7
+    with pytest.raises(PaginationError, match="after 6 rows: the pages end here, but the server said that there are 7"):
+        await read(paginate(server.fetch, REQUEST, paginator=PageNumber(past_end=[404])))
+
+
+async def test_max_pages_are_so_many(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = ModelServer("page", 30, total=30)
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=PageNumber(), max_pages=3, prefetch=9)) == [*range(9)]
+
+    assert len(server.requests) == 3
+    assert "ends after max_pages=3; there may be more" in caplog.text
+
+
+async def test_a_body_without_rows_is_an_error_that_says_where() -> None:
+    with pytest.raises(PaginationError, match=r"page 2, GET .*, after 1 rows: there is nothing at items='items'"):
+        await read(paginate(Script({"items": [1], "next": "https://a.example/"}, {"error": "x"}).fetch, REQUEST))
+
+
+async def test_an_error_of_a_paginator_comes_after_its_page() -> None:
+    got: list[JSON] = []
+    with pytest.raises(PaginationError, match=r"page 1, .*, after 2 rows: at 'next' is no link"):
+        await collect(paginate(Script({"items": [1, 2], "next": 7}).fetch, REQUEST, paginator=JSONLink()), got)
+    assert got == [1, 2]
+
+
+async def test_an_error_of_a_function_for_rows_is_raised_as_it_is() -> None:
+    def fail(body: JSON) -> list[int]:
+        raise LookupError("no rows")
+
+    with pytest.raises(LookupError, match="no rows") as caught:
+        await anext(aiter(paginate(Script([]).fetch, REQUEST, items=fail, label="load")))
+    assert caught.value.__notes__ == [f"load, page 1, GET {URL}, after 0 rows"]
+
+
+# Fetching ahead.
+
+
+async def test_the_next_page_is_fetched_while_one_is_consumed() -> None:
+    server = ModelServer("link", 9)
+    async with paginate(server.fetch, REQUEST, prefetch=1) as pagination:
+        pages = pagination.pages()
+        await anext(pages)
+        await asyncio.sleep(0)
+        assert len(server.requests) == 2
+        await anext(pages)
+        await asyncio.sleep(0)
+        assert len(server.requests) == 3
+
+
+async def test_nothing_is_fetched_before_it_is_asked_for_where_that_is_wanted() -> None:
+    server = ModelServer("offset", 9, total=9)
+    pagination = paginate(server.fetch, REQUEST, paginator=Offset(), prefetch=0)
+    assert server.requests == []
+    async with aclosing(pagination.pages()) as pages:
+        for count in (1, 2, 3):
+            await anext(pages)
+            await asyncio.sleep(0)
+            assert len(server.requests) == count
+
+
+async def test_pages_known_ahead_are_fetched_at_once_and_come_in_order() -> None:
+    gate = Gate(ModelServer("page", 30, total=30))
+    got: list[JSON] = []
+
+    pagination = paginate(gate.fetch, REQUEST, paginator=PageNumber(), prefetch=3)
+    consumer = asyncio.create_task(collect(pagination, got))
+    await gate.let_go("1")
+    assert [name for name, _ in gate.waiting] == ["1", "2", "3", "4"]
+    await gate.let_go("4", "3")
+    assert numbers(got) == [0, 1, 2]
+    await gate.let_go("2")
+    assert numbers(got) == [*range(12)]
+    assert [name for name, _ in gate.waiting] == [*"1234567"]
+    for number in range(5, 12):
+        await gate.let_go(str(number))
+    await consumer
+    assert numbers(got) == [*range(30)]
+    # The total is met by a full page, behind which one request more looks.
+    assert len(gate.waiting) == 11
+
+
+async def test_no_more_pages_than_asked_for_wait_for_a_slow_consumer() -> None:
+    server = ModelServer("page", 100, total=100)
+    async with paginate(server.fetch, REQUEST, paginator=PageNumber(), prefetch=4) as pagination:
+        count = 0
+        async for _ in pagination.pages():
+            count += 1
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert len(server.requests) <= count + 4
+
+
+async def test_where_pages_cannot_be_known_ahead_they_come_one_after_the_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = ModelServer("link header", 12, turns=(3,))
+
+    assert await read(paginate(server.fetch, REQUEST, prefetch=8)) == [*range(12)]
+
+    assert server.most_in_flight == 1
+    assert caplog.text.count("the pages cannot be known ahead: they are fetched one after the other") == 1
+
+
+async def test_a_wrong_guess_is_made_again_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    # Five rows a page until row 10, from there two.
+    server = ModelServer("offset", 20, sizes=(5, 2, 2, 2, 2, 5, 2, 2, 2, 2, 2, 2), total=20, turns=(4,))
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=Offset(), prefetch=3)) == [*range(20)]
+
+    assert "has not the size of those before; guessing begins anew" in caplog.text
+    assert server.most_in_flight == 3
+
+
+async def test_pages_of_all_sizes_come_one_after_the_other(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = ModelServer("offset", 60, sizes=(5, 1, 4, 2, 3, 1, 2), total=60)
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=Offset(), prefetch=3)) == [*range(60)]
+
+    assert caplog.text.count("the pages are of different sizes, so that it cannot be known where they begin") == 1
+    assert caplog.text.count("guessing begins anew") == 2
+
+
+async def test_the_rows_before_a_page_that_fails_come_first() -> None:
+    gate = Gate(ModelServer("page", 30, total=30, faults={2: 1}))
+    got: list[JSON] = []
+
+    pagination = paginate(gate.fetch, REQUEST, paginator=PageNumber(), prefetch=5, label="load")
+    consumer = asyncio.create_task(collect(pagination, got))
+    await gate.let_go("1")
+    await gate.let_go("3")
+    assert not consumer.done()
+    await gate.let_go("2")
+    with pytest.raises(StatusError) as caught:
+        await consumer
+    assert numbers(got) == [*range(6)]
+    assert caught.value.__notes__ == [f"load, page 3, GET {URL}?page=3, after 6 rows"]
+    assert gate.cancelled == len(gate.waiting) - 3
+
+
+async def test_a_guess_beyond_the_end_may_fail() -> None:
+    server = ModelServer("page", 9, refuses_past_end=True)
+    paginator = PageNumber(3, past_end=[404])
+
+    assert await read(paginate(server.fetch, REQUEST, paginator=paginator, prefetch=6)) == [*range(9)]
+
+
+# The end of it.
+
+
+async def test_leaving_early_cancels_what_is_in_flight() -> None:
+    gate = Gate(ModelServer("page", 30, total=30))
+    async with paginate(gate.fetch, REQUEST, paginator=PageNumber(), prefetch=3) as pagination:
+        rows = aiter(pagination)
+        first = asyncio.ensure_future(anext(rows))
+        await gate.let_go("1")
+        assert await first == {"id": 0}
+    assert gate.cancelled == 3
+    with pytest.raises(IteratorClosed, match="/api/items was closed while it was iterated over"):
+        _ = [row async for row in rows]
+
+
+async def test_who_waits_while_it_is_closed_gets_an_error() -> None:
+    gate = Gate(ModelServer("page", 30, total=30))
+    pagination = paginate(gate.fetch, REQUEST, paginator=PageNumber(), label="load")
+    consumer = asyncio.create_task(read(pagination))
+    await gate.let_go()
+    await pagination.aclose()
+    with pytest.raises(IteratorClosed, match="load was closed"):
+        await consumer
+
+
+async def test_what_was_closed_cannot_begin() -> None:
+    pagination = paginate(Script().fetch, REQUEST)
+    await pagination.aclose()
+    await pagination.aclose()
+    with pytest.raises(IteratorClosed):
+        await read(pagination)
+
+
+async def test_a_consumer_that_is_cancelled_leaves_nothing_behind() -> None:
+    gate = Gate(ModelServer("page", 30, total=30))
+    consumer = asyncio.create_task(read(paginate(gate.fetch, REQUEST, paginator=PageNumber(), prefetch=3)))
+    await gate.let_go("1")
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert gate.cancelled == 3
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_request_that_cancels_itself_is_an_error() -> None:
+    async def fetch(request: PageRequest) -> PageResponse:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CallCancelled, match="load: the request for a page was cancelled"):
+        await read(paginate(fetch, REQUEST, label="load"))
+
+
+async def test_it_is_iterated_over_once() -> None:
+    pagination = paginate(Script([1]).fetch, REQUEST, label="load")
+    assert await read(pagination) == [1]
+    with pytest.raises(RuntimeError, match="load is iterated over twice"):
+        await read(pagination)
+
+
+async def test_a_paginator_is_shared_by_runs_that_know_nothing_of_each_other() -> None:
+    paginator = Offset(3)
+    one, other = (ModelServer("offset", rows, total=rows) for rows in (7, 11))
+
+    results = await asyncio.gather(
+        *(read(paginate(server.fetch, REQUEST, paginator=paginator, prefetch=2)) for server in (one, other, one))
+    )
+
+    assert results == [[*range(7)], [*range(11)], [*range(7)]]
+
+
+# What it counts.
+
+
+async def test_it_is_counted_like_other_work() -> None:
+    seen: list[object] = []
+
+    async def fetch(request: PageRequest) -> PageResponse:
+        seen.append(working_on.get())
+        return server.answer(request)
+
+    server = ModelServer("offset", 9, total=9)
+    with Monitor() as monitor:
+        pagination = paginate(fetch, REQUEST, paginator=Offset(), label="load")
+        assert pagination.progress.total is None
+        assert await read(pagination) == [*range(9)]
+    assert [stage.label for stage in monitor.stages] == ["load"]
+    assert len({id(work) for work in seen}) == 1
+    assert seen[0] is not None
+    assert working_on.get() is None
+
+
+async def test_failures_and_slow_pages_are_noted() -> None:
+    now = [0.0]
+
+    async def fetch(request: PageRequest) -> PageResponse:
+        now[0] += 5
+        return server.answer(request)
+
+    server = ModelServer("page", 9, faults={1: 1})
+    with Monitor(clock=lambda: now[0]) as monitor:
+        pagination = paginate(fetch, REQUEST, paginator=PageNumber(), label="load")
+        with pytest.raises(StatusError):
+            await read(pagination)
+    assert pagination.progress.failed == 1
+    assert [failure.error for failure in monitor.failures] == ["StatusError: status 503"]
+    assert pagination._work.slowest[0].item == f"<PageRequest GET {URL}?page=1>"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: paginate(Script().fetch, REQUEST, prefetch=-1), "prefetch must be at least 0, not -1"),
+        (lambda: paginate(Script().fetch, REQUEST, max_pages=0), "max_pages must be at least 1, not 0"),
+        (lambda: paginate(Script().fetch, REQUEST, max_empty_pages=0), "max_empty_pages must be at least 1, not 0"),
+        (lambda: paginate(Script().fetch, REQUEST, resume="a b"), "resume must be a name of letters"),
+        (lambda: paginate(Script().fetch, REQUEST, paginator="offset"), "paginator must be 'auto' or a Paginator"),  # type: ignore[call-overload]
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_run_is_called_by_its_path() -> None:
+    for url, label in (
+        ("https://example.com/a/b?c=d", "/a/b"),
+        ("items", "items"),
+        ("https://example.com", "https://e"),
+    ):
+        pagination = paginate(Script().fetch, PageRequest(url=url), paginator=SinglePage())
+        assert pagination.progress.label.startswith(label)
+
+
+async def test_a_header_may_lead_on_where_the_body_is_a_list() -> None:
+    async def fetch(request: PageRequest) -> PageResponse:
+        page = int(request.param("page") or 1)
+        headers = {"Link": f'<?page={page + 1}>; rel="next"'} if page < 3 else {}
+        return PageResponse(url=URL, status=200, headers=headers, body=[page])
+
+    assert await read(paginate(fetch, REQUEST, paginator=LinkHeader())) == [1, 2, 3]
+
+
+def test_a_page_shows_neither_rows_nor_body() -> None:
+    response = PageResponse(url=URL, status=200, headers={}, body="hidden")
+    page = Page(number=1, request=REQUEST, response=response, items=["hidden"], rows_before=0, largest=1)
+    assert "hidden" not in repr(page)
