@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import zlib
 from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
@@ -200,7 +201,7 @@ class Window:
         self._count += 1
         left = max(0, self.limit - self._count)
         # Whole seconds, rounded up: less would be too early.
-        wait = -int(-(self._began + self.seconds - request.at) // 1)
+        wait = math.ceil(self.seconds - (request.at - self._began))
         if self._count > self.limit:
             self.refused += 1
             headers = self._headers(0, wait) | ({} if self.form == "none" else {"Retry-After": str(wait)})
