@@ -42,6 +42,10 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     writer: asyncio.StreamWriter
+    peer_certificate: object = None
+
+    def __post_init__(self) -> None:
+        self.peer_certificate = self.writer.get_extra_info("peercert")
 
     @property
     def path(self) -> str:

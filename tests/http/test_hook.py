@@ -128,8 +128,7 @@ async def test_a_certificate_is_checked_unless_the_connection_says_otherwise(
     assert await get(tls_server, verify_ssl="false") == b"ok"
     assert await get(tls_server, verify=certificate[0]) == b"ok"
     assert await get(tls_server, verify=certificate[0], cert=list(certificate)) == b"ok"
-    transport = tls_server.requests[-1].writer.transport
-    assert transport.get_extra_info("peercert")
+    assert tls_server.requests[-1].peer_certificate
 
 
 async def test_a_missing_file_is_refused_on_the_first_use_of_the_pool(tls_server: ScriptedServer) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import sys
 import threading
@@ -97,12 +98,14 @@ async def test_a_task_that_fails_says_so(airflow: Airflow) -> None:
 
 
 async def test_what_airflow_masks_is_masked(airflow: Airflow) -> None:
-    from airflow.sdk.log import mask_secret
+    log = importlib.import_module("airflow.sdk.log")
+    if not hasattr(log, "mask_secret"):  # before 3.0.6
+        log = importlib.import_module("airflow.sdk.execution_time.secrets_masker")
 
     async def fail(_: str) -> None:
         raise ValueError("the password is correct-horse-battery")
 
-    mask_secret("correct-horse-battery")
+    log.mask_secret("correct-horse-battery")
     with pytest.raises(ValueError, match="correct-horse"):
         await reported(amap(fail, ["correct-horse-battery"], limit=1))
     assert "correct-horse" not in str(airflow.values)
