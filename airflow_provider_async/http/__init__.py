@@ -16,7 +16,9 @@ from airflow_provider_async.http.pages import (
     Paginator,
     SinglePage,
 )
+from airflow_provider_async.http.pagination import Pagination
 from airflow_provider_async.http.pool import HTTPClientPool
+from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 __all__ = [
     "ApiKey",
@@ -33,6 +35,9 @@ __all__ = [
     "Offset",
     "Page",
     "PageNumber",
+    "PageRequest",
+    "PageResponse",
+    "Pagination",
     "Paginator",
     "SinglePage",
 ]

@@ -21,7 +21,7 @@ __all__ = ["Bookmark", "run_key"]
 _PAGINATORS = {one.__name__: one for one in (BodyCursor, Cursor, JSONLink, LinkHeader, Offset, PageNumber, SinglePage)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Bookmark:
     """
     Where a run of pages goes on.

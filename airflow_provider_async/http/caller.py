@@ -76,13 +76,28 @@ class Caller(Sender):
 
         :raises ValueError: if it makes no sense.
         """
-        method = method.upper()
         base = self._base
         # Most are paths.
         is_home = base is not None and "://" not in url and bool(url) and url[0] not in "/?"
         target = URL(self._prefix + url) if is_home else append(base, url)
         if params:
             target = target.update_query(_query(params))
+        chosen = None if base is not None else origin_of(target)
+        call = self._call(method, target, json, data, headers, idempotent=idempotent)
+        call.chosen, call.is_home = chosen, is_home
+        return call
+
+    def _call(  # noqa: PLR0917 - as they are given
+        self,
+        method: str,
+        target: URL,
+        json: object,
+        data: bytes | str | Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        *,
+        idempotent: bool | None,
+    ) -> Call:
+        method = method.upper()
         body: bytes | None = None
         if json is not None or data is not None:
             body, content_type = _body(json, data)
@@ -96,8 +111,6 @@ class Caller(Sender):
             idempotent=policy.is_idempotent(method) if idempotent is None else idempotent,
             timeout=self.watched,
             checks_status=self.options.checks_status,
-            chosen=None if base is not None else origin_of(target),
-            is_home=is_home,
         )
 
     @staticmethod
@@ -113,19 +126,33 @@ class Caller(Sender):
             headers that could be one.
         """
         origin = append(self._base, first.url)
+        chosen = None if self._base is not None else origin_of(origin)
+        #: Where the last link has led, as its beginning until the host's end: most lead there again.
+        known = ""
 
-        async def fetch(page: PageRequest) -> PageResponse:
-            # Pages are read, whatever the method.
+        def call_of(page: PageRequest) -> Call:
+            nonlocal known
+            beginning = page.url[: page.url.find("/", len("https://")) + 1]
+            if beginning and beginning == known and not page.params and page.url != first.url:
+                call = self._call(page.method, as_given(page.url), page.json, None, page.headers, idempotent=True)
+                call.chosen = chosen
+                return call
             call = self.call(
                 page.method, page.url, params=page.params, json=page.json, headers=page.headers, idempotent=True
             )
-            call.checks_status = True
             if not call.is_home and page.url != first.url:
                 if not page.params:
                     call.url = as_given(page.url).with_user(None)
-                call.chosen = None if self._base is not None else origin_of(origin)
+                call.chosen = chosen
                 if origin_of(call.url) != origin_of(origin):
                     call.linked_from = origin
+                elif page.url.startswith(("http://", "https://")):
+                    known = beginning
+            return call
+
+        async def fetch(page: PageRequest) -> PageResponse:
+            call = call_of(page)
+            call.checks_status = True
             response = await self.send(call)
             return PageResponse(
                 url=response.url, status=response.status, headers=response.headers, body=response.json()

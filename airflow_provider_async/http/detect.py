@@ -95,6 +95,9 @@ _LIMITS = {
 _PAGES = ("page", "current_page", "currentPage", "page_number", "pageNumber", "number", "_page")
 _SIZES = ("per_page", "page_size", "pageSize", "perPage", "size", "_per_page", "_limit", "limit")
 
+#: Sizes of pages that are sent in JSON bodies alone.
+_BODY_LIMITS = ("first", "last")
+
 #: What the body calls the offset or the number of the page that it is; the parameter has the same name, or this one.
 _SAID_OFFSETS = ("offset", "skip", "startAt", "start_at", "startIndex")
 _SAID_PAGES = ("page", "current_page", "currentPage", "page_number", "pageNumber", "number")
@@ -114,11 +117,21 @@ def detect(page: Page[object]) -> tuple[Paginator, str]:
             return found
     if (flag := next((path for path in _paths(_MORE) if find(page.response.body, path) is True), None)) is not None:
         raise _undecided(f"{flag!r} is true")
-    for name in (*_LIMITS, *_SIZES):
-        asked = number_of(page.request.param(name))
+    for name in (*_LIMITS, *_SIZES, *_BODY_LIMITS):
+        asked = _asked_for(page, name)
         if _says_more(page) is None and asked and len(page.items) >= asked:
             raise _undecided(f"it has as many rows as were asked for with {name}={asked}")
     return SinglePage(), "nothing says that there are more pages"
+
+
+def _asked_for(page: Page[object], name: str) -> int | None:
+    """Return a number of the request's query, of its JSON body, or of the variables in that (GraphQL)."""
+    if (asked := page.request.param(name)) is not None:
+        return number_of(asked)
+    for path in (name, f"variables.{name}"):
+        if (number := number_of(find(page.request.json, path))) is not None:
+            return number
+    return None
 
 
 def _link(page: Page[object]) -> _Found | None:

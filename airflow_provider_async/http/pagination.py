@@ -305,7 +305,7 @@ class Pagination(Generic[T]):
         except Exception as error:
             self._locate(error, request)
             raise
-        self._at = replace(self._at, pages=page.number, rows=page.rows, largest=page.largest)
+        self._at.pages, self._at.rows, self._at.largest = page.number, page.rows, page.largest
         self._work.done += len(page.items)
         return page
 
@@ -317,7 +317,7 @@ class Pagination(Generic[T]):
             except PaginationError as missing:
                 self._locate(missing, request)
                 raise
-            self._at = replace(self._at, request=None)
+            self._at.request = None
             self._keep()
             return None
         paginator = self._at.paginator
@@ -345,7 +345,7 @@ class Pagination(Generic[T]):
         if path is None:
             path = find_rows(body)
             log.info("%s: the rows are %s", self._label, f"at items={path!r}" if path else "the whole body")
-            self._at = replace(self._at, items=path)
+            self._at.items = path
         return cast("Sequence[T]", rows_at(body, path))
 
     # From one page to the next.
@@ -357,7 +357,7 @@ class Pagination(Generic[T]):
         except Exception as error:  # noqa: BLE001 - it reaches the consumer
             self._locate(error, page.request)
             return error
-        self._at = replace(self._at, request=following)
+        self._at.request = following
         if following is not None:
             at_most = None if self._max_pages is None else self._max_pages - page.number
             assert self._prefetch is not None  # noqa: S101 - made at the beginning
@@ -370,7 +370,7 @@ class Pagination(Generic[T]):
         if paginator is None:
             paginator, reason = detect(page)
             log.info("%s: %s, so the pages are read by %r", self._label, reason, paginator)
-            self._at = replace(self._at, paginator=paginator)
+            self._at.paginator = paginator
         following = paginator.next(page)
         self._guards.note_total(paginator.promised(page), page.rows)
         if self._guards.total is not None:

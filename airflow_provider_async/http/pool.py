@@ -280,7 +280,8 @@ class HTTPClientPool(HTTPClient):
             request,
             paginator=paginator,
             items=cast("Callable[[JSON], Sequence[T]]", items),
-            prefetch=prefetch,
+            # More would only wait for a lease until the acquire time-out.
+            prefetch=min(prefetch, self._opened.limit),
             max_pages=max_pages,
             max_empty_pages=max_empty_pages,
             equal_pages=equal_pages,

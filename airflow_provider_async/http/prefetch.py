@@ -7,7 +7,8 @@ import asyncio
 import logging
 from collections import deque
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_async.core.work import working_on
@@ -27,12 +28,22 @@ log = logging.getLogger(__name__)
 _MOST_WRONG_GUESSES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Flight:
-    """A request under way, or its answer that waits for its turn."""
+    """
+    A request under way, or its answer that waits for its turn.
 
-    key: int
-    task: asyncio.Task[PageResponse]
+    :param waiter: of the consumer, if it waits for this one.
+    """
+
+    request: PageRequest
+    waiter: asyncio.Future[None] | None = None
+    task: asyncio.Task[PageResponse] = field(init=False)
+
+    def wake(self) -> None:
+        """Let the consumer go on."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class Prefetch:
@@ -76,8 +87,7 @@ class Prefetch:
         size = self._size if at_most is None else min(self._size, at_most)
         if size == 0:
             return
-        key = following.key
-        if self._flights and self._flights[0].key != key:
+        if self._flights and self._flights[0].request.key != following.key:
             self._drop(page)
         if not self._flights:
             self._send(following)
@@ -93,9 +103,12 @@ class Prefetch:
         """
         if not self._flights:
             self._send(request)
-        task = self._flights.popleft().task
+        flight = self._flights.popleft()
+        task = flight.task
         if not task.done():
-            await asyncio.wait([task])
+            # asyncio.wait() would take another turn of the event loop for each page.
+            flight.waiter = asyncio.get_running_loop().create_future()
+            await flight.waiter
         return task
 
     async def aclose(self) -> None:
@@ -109,17 +122,24 @@ class Prefetch:
             await asyncio.wait(self._tasks)
 
     def _send(self, request: PageRequest) -> None:
-        task = asyncio.get_running_loop().create_task(
-            self._call(request), name=self._label, context=self._context.copy()
+        flight = _Flight(request)
+        flight.task = task = asyncio.get_running_loop().create_task(
+            self._call(flight), name=self._label, context=self._context.copy()
         )
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        self._flights.append(_Flight(request.key, task))
+        task.add_done_callback(partial(self._ended, flight))
+        self._flights.append(flight)
 
-    async def _call(self, request: PageRequest) -> PageResponse:
-        return await self._fetch(request)
+    async def _call(self, flight: _Flight) -> PageResponse:
+        try:
+            return await self._fetch(flight.request)
+        finally:
+            # The task has ended when the consumer goes on, in the next turn of the event loop.
+            flight.wake()
 
-    def _ended(self, task: asyncio.Task[PageResponse]) -> None:
+    def _ended(self, flight: _Flight, task: asyncio.Task[PageResponse]) -> None:
+        # One that was cancelled before it began has woken nobody.
+        flight.wake()
         self._tasks.discard(task)
         if not task.cancelled():
             # Nobody has to hear of the error of a request that was a wrong guess.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_async.http.paths import find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from airflow_provider_async.http.requests import PageResponse
 
@@ -27,7 +27,7 @@ __all__ = [
 AUTO = "auto"
 
 #: What pagination is told in, beside the rows or in an object of its own.
-CONTAINERS = ("", "meta", "metadata", "_meta", "pagination", "paging", "page", "page_info", "pageInfo", "data")
+CONTAINERS = ("", "meta", "metadata", "_meta", "pagination", "paging", "page", "page_info", "pageInfo", "data", "hits")
 
 TOTAL_NAMES = (
     "total",
@@ -95,7 +95,7 @@ def page_count(response: PageResponse, path: str | None) -> int | None:
     return None if found is None else found[1]
 
 
-def well_known(response: PageResponse, names: Iterable[str], headers: Iterable[str]) -> tuple[str, int] | None:
+def well_known(response: PageResponse, names: Collection[str], headers: Iterable[str]) -> tuple[str, int] | None:
     """
     Return the first number under one of some names, with where it is.
 
@@ -107,9 +107,11 @@ def well_known(response: PageResponse, names: Iterable[str], headers: Iterable[s
     if isinstance(body, dict):
         for container in CONTAINERS:
             inside = body.get(container) if container else body
-            if isinstance(inside, dict):
+            if isinstance(inside, dict) and not inside.keys().isdisjoint(names):
                 for name in names:
-                    if (number := number_of(inside.get(name))) is not None:
+                    value = inside.get(name)
+                    # Elasticsearch writes {"value": 25, "relation": "eq"}.
+                    if (number := number_of(value.get("value") if isinstance(value, dict) else value)) is not None:
                         return f"{container}.{name}".lstrip("."), number
     for name in headers:
         if (number := number_of(_header(response.headers, name))) is not None:

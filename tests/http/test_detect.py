@@ -163,3 +163,24 @@ def test_more_rows_that_nobody_knows_how_to_get_are_an_error(body: JSON, query: 
         found(body, query=query)
     assert message in str(caught.value)
     assert "give paginator=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("json", "body"),
+    [
+        ({"size": 2}, {"hits": {"hits": [{"id": 1}, {"id": 2}]}}),
+        ({"query": "...", "variables": {"first": 2}}, {"data": {"orders": [{"id": 1}, {"id": 2}]}}),
+        ({}, {"hits": {"total": {"value": 25, "relation": "eq"}, "hits": [{"id": 1}, {"id": 2}]}}),
+    ],
+)
+def test_a_full_page_of_a_request_by_its_body_is_not_taken_for_all(json: dict[str, JSON], body: JSON) -> None:
+    page: Page[object] = Page(
+        number=1,
+        request=PageRequest(method="POST", url=URL, json=json),
+        response=PageResponse(url=URL, status=200, headers={}, body=body),
+        items=[1, 2],
+        rows_before=0,
+        largest=2,
+    )
+    with pytest.raises(PaginationError, match="it is not clear how to get the rest"):
+        detect(page)

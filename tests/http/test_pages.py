@@ -237,7 +237,9 @@ def test_links_and_cursors_are_not() -> None:
         # What is called so and is the number of rows on this page may be just that.
         ({"count": 3}, {}, None),
         ({"total": True, "total_count": -1, "totalCount": 1.5}, {}, None),
-        ({"total": {"value": 7}}, {}, None),
+        ({"total": {"value": 7}}, {}, 7),
+        ({"hits": {"total": {"value": 7, "relation": "eq"}}}, {}, 7),
+        ({"total": {"of": 7}}, {}, None),
         ([], {"X-Total-Count": "7"}, 7),
         ([], {"x-total": " 7 "}, 7),
         ([], {"X-Total-Count": "many"}, None),
