@@ -87,7 +87,7 @@ class Caller(Sender):
         call.chosen, call.is_home = chosen, is_home
         return call
 
-    def _call(  # noqa: PLR0917 - as they are given
+    def _call(
         self,
         method: str,
         target: URL,
@@ -127,13 +127,11 @@ class Caller(Sender):
         """
         origin = append(self._base, first.url)
         chosen = None if self._base is not None else origin_of(origin)
-        #: Where the last link has led, as its beginning until the host's end: most lead there again.
-        known = ""
+        home = f"{origin.origin()}/"
 
         def call_of(page: PageRequest) -> Call:
-            nonlocal known
-            beginning = page.url[: page.url.find("/", len("https://")) + 1]
-            if beginning and beginning == known and not page.params and page.url != first.url:
+            if page.url.startswith(home) and not page.params and page.url != first.url:
+                # Most links lead here. There is nothing to be found out about them.
                 call = self._call(page.method, as_given(page.url), page.json, None, page.headers, idempotent=True)
                 call.chosen = chosen
                 return call
@@ -146,8 +144,6 @@ class Caller(Sender):
                 call.chosen = chosen
                 if origin_of(call.url) != origin_of(origin):
                     call.linked_from = origin
-                elif page.url.startswith(("http://", "https://")):
-                    known = beginning
             return call
 
         async def fetch(page: PageRequest) -> PageResponse:
