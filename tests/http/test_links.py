@@ -86,3 +86,8 @@ def test_parameters_are_kept_where_that_is_asked_for_and_never_twice() -> None:
 def test_a_link_of_another_scheme_is_refused(link: str) -> None:
     with pytest.raises(PaginationError, match="none of HTTP"):
         follow(PageRequest(url="items"), PAGE, link)
+
+
+def test_a_link_from_the_root_is_followed_on_a_host_that_is_an_address() -> None:
+    page = PageResponse(url="http://[::1]:80/a", status=200, headers={}, body=None)
+    assert follow(PageRequest(url="/a"), page, "/b").url == "http://[::1]:80/b"
