@@ -45,7 +45,7 @@ def amap(
     :param limit: how many calls run at once at most; up to as many finished results wait for the consumer.
     :param ordered: deliver in the order of ``items`` instead of as results arrive.
     :param retry: which errors of ``function`` are tried again, and when; by default none.
-    :param resume: a name under which is kept which items are done, inside of a block of
+    :param resume: a name under which is kept which items are done, in an Airflow task or in a block of
         :func:`~airflow_provider_async.resumable`: the next try leaves them out. An item is done when it is
         acknowledged; one that is not is done again, so doing it twice must do no harm.
     :param key: what tells one item from another, if they are no strings, integers or tuples of these.

@@ -65,7 +65,7 @@ class SFTPClientPool(SFTPSessionPool):
       are looked up, a remote path tells them if it is from :meth:`glob`, :meth:`walk` or :meth:`stat_many`.
     * ``ack``: when a file is acknowledged: when the consumer comes back for the ``next`` one or the next batch, or by a
       call of ``outcome.ack()`` (``manual``).
-    * ``label``: what the work is called in errors.
+    * ``label``: what the work is called in errors and where its progress is shown.
 
     :param sftp_conn_id: the id of an ``sftp`` or ``ssh`` Connection.
     :param pool_size: connections, 2 by default.

@@ -259,3 +259,17 @@ async def test_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "/copies/a.pdf": b"a",
         "/copies/b.pdf": b"b",
     }
+
+
+async def test_which_kind_of_task() -> None:
+    inserted: list[str] = []
+
+    async def load(path: str) -> str:
+        return path.upper()
+
+    async def insert_or_replace(batch: list[str]) -> None:
+        inserted.extend(batch)
+
+    names = {"load": load, "paths": ["a", "b"], "insert_or_replace": insert_or_replace}
+    assert await run("choosing", names) == [2]
+    assert sorted(inserted) == ["A", "B"]
