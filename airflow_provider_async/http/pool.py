@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
-from airflow_provider_async.core.amap import amap
+from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.http.auth import Auth, CallableAuth
@@ -19,12 +19,13 @@ from airflow_provider_async.runtime.extras import invalid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.http.auth import AuthFunction
     from airflow_provider_async.http.client import Check, Params
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClientPool"]
 
 T = TypeVar("T")
-
-#: When a URL counts as done, for ``resume``.
-Ack: TypeAlias = Literal["next", "manual"]
 
 
 class HTTPClientPool(HTTPClient):
@@ -206,8 +204,16 @@ class HTTPClientPool(HTTPClient):
             tally.bytes += len(response.body)
             return response
 
-        return self._map(
-            get, urls, limit=limit, ordered=ordered, resume=resume, ack=ack, label=label or "get_many", tally=tally
+        return amap_over(
+            self._opened,
+            get,
+            urls,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "get_many",
+            tally=tally,
         )
 
     @overload
@@ -323,7 +329,8 @@ class HTTPClientPool(HTTPClient):
 
         tally = Tally()
         download = Download(self.sender, folder, name=name, existing=existing, retry=retry, tally=tally)
-        return self._map(
+        return amap_over(
+            self._opened,
             download,
             urls,
             limit=limit,
@@ -337,33 +344,6 @@ class HTTPClientPool(HTTPClient):
     def statistics(self) -> PoolStatistics:
         """Return the counts of this moment: leases, waiters; the connections are aiohttp's."""
         return self._opened.statistics()
-
-    def _map(
-        self,
-        function: Callable[[str], Awaitable[T]],
-        items: Iterable[str] | AsyncIterable[str],
-        *,
-        limit: int | None,
-        ordered: bool,
-        resume: str | None,
-        ack: Ack,
-        label: str,
-        tally: Tally,
-    ) -> AsyncMap[str, T]:
-        # More calls than leases would only wait for one until the acquire time-out.
-        at_most = self._opened.limit
-        results = amap(
-            function,
-            items,
-            limit=at_most if limit is None else min(limit, at_most),
-            ordered=ordered,
-            resume=resume,
-            ack=ack,
-            label=label,
-            tally=tally,
-        )
-        self._opened.attach(results)
-        return results
 
     def _attach(self, iterator: AsyncGenerator[object, None]) -> None:
         self._opened.attach(iterator)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from airflow_provider_async.core.amap import amap
+from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.sftp.files import (
     MovedFile,
@@ -20,10 +20,10 @@ from airflow_provider_async.sftp.files import (
 from airflow_provider_async.sftp.session_pool import SFTPSessionPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
     from airflow_provider_async.core.amap import AsyncMap
-    from airflow_provider_async.core.keys import Key
+    from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.sftp.files import Missing
     from airflow_provider_async.sftp.local import Existing, LocalPath, Verify
@@ -33,9 +33,6 @@ __all__ = ["SFTPClientPool"]
 T = TypeVar("T")
 R = TypeVar("R")
 Remote = TypeVar("Remote", bound=RemotePath)
-
-#: When a file counts as done, for ``resume``.
-Ack: TypeAlias = Literal["next", "manual"]
 
 #: Folders that are listed at once: more don't help, as the answers of a few fill any wire.
 _FOLDERS_AT_ONCE = 32
@@ -149,8 +146,17 @@ class SFTPClientPool(SFTPSessionPool):
         async def look(path: Remote) -> RemoteEntry:
             return await operations.retried(partial(changes.stat, path=path))
 
-        return self._map(
-            look, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "stat_many", tally=Tally()
+        return amap_over(
+            self._pool,
+            look,
+            paths,
+            key=remote_key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "stat_many",
+            tally=Tally(),
         )
 
     def read_many(
@@ -177,8 +183,17 @@ class SFTPClientPool(SFTPSessionPool):
 
         tally = Tally()
         work = partial(read, self._operations.with_retry(retry), tally)
-        return self._map(
-            work, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "read_many", tally=tally
+        return amap_over(
+            self._pool,
+            work,
+            paths,
+            key=remote_key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "read_many",
+            tally=tally,
         )
 
     def download_many(
@@ -227,8 +242,17 @@ class SFTPClientPool(SFTPSessionPool):
             verify=verify,
             tally=tally,
         )
-        return self._map(
-            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "download_many", tally=tally
+        return amap_over(
+            self._pool,
+            work,
+            paths,
+            key=work.key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "download_many",
+            tally=tally,
         )
 
     def upload_many(
@@ -281,8 +305,17 @@ class SFTPClientPool(SFTPSessionPool):
         )
         if resume is not None:
             paths = work.look_ahead(paths)
-        return self._map(
-            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "upload_many", tally=tally
+        return amap_over(
+            self._pool,
+            work,
+            paths,
+            key=work.key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "upload_many",
+            tally=tally,
         )
 
     def move_many(
@@ -317,8 +350,17 @@ class SFTPClientPool(SFTPSessionPool):
         tally = Tally()
         folder = None if base is None else PurePosixPath(base)
         work = Move(self._operations.with_retry(retry), tally, str(remote_dir), folder, existing, missing)
-        return self._map(
-            work, paths, work.key, limit, resume, ack=ack, ordered=ordered, label=label or "move_many", tally=tally
+        return amap_over(
+            self._pool,
+            work,
+            paths,
+            key=work.key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "move_many",
+            tally=tally,
         )
 
     def remove_many(
@@ -344,8 +386,17 @@ class SFTPClientPool(SFTPSessionPool):
 
         tally = Tally()
         work = Remove(self._operations.with_retry(retry), tally, missing)
-        return self._map(
-            work, paths, remote_key, limit, resume, ack=ack, ordered=ordered, label=label or "remove_many", tally=tally
+        return amap_over(
+            self._pool,
+            work,
+            paths,
+            key=remote_key,
+            limit=limit,
+            ordered=ordered,
+            resume=resume,
+            ack=ack,
+            label=label or "remove_many",
+            tally=tally,
         )
 
     def _list(self, folder: str) -> AsyncGenerator[list[RemoteEntry], None]:
@@ -356,32 +407,3 @@ class SFTPClientPool(SFTPSessionPool):
     @property
     def _folders_at_once(self) -> int:
         return min(_FOLDERS_AT_ONCE, self._pool.limit)
-
-    def _map(
-        self,
-        function: Callable[[T], Awaitable[R]],
-        items: Iterable[T] | AsyncIterable[T],
-        key: Callable[[T], Key],
-        limit: int | None,
-        resume: str | None,
-        *,
-        ack: Ack,
-        ordered: bool,
-        label: str,
-        tally: Tally,
-    ) -> AsyncMap[T, R]:
-        # More calls than leases would only wait for one until the acquire time-out.
-        at_most = self._pool.limit
-        results = amap(
-            function,
-            items,
-            limit=at_most if limit is None else min(limit, at_most),
-            ordered=ordered,
-            resume=resume,
-            key=None if resume is None else key,
-            ack=ack,
-            label=label,
-            tally=tally,
-        )
-        self._pool.attach(results)
-        return results
