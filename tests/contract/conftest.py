@@ -313,7 +313,7 @@ LOGGING_IN = {"core": core_harness, "sftp": sftp_harness}
 HARNESSES = {**LOGGING_IN, "http": http_harness}
 
 
-@pytest.fixture(params=HARNESSES.values(), ids=HARNESSES)
+@pytest.fixture(params=[*HARNESSES.values()], ids=[*HARNESSES])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     async with request.param(tmp_path) as running:
         yield running
