@@ -35,7 +35,9 @@ _OPTIONS = frozenset(
         "cert",
         "check_response",
         "max_concurrency",
+        "max_connections",
         "max_redirects",
+        "max_requests",
         "proxies",
         "proxy",
         "rate",
@@ -118,6 +120,7 @@ def read_options(connection: ConnectionFields, conn_id: str) -> HTTPOptions:
         checks_status=extras.boolean("check_response") is not False,
         max_concurrency=extras.count("max_concurrency") or DEFAULT_MAX_CONCURRENCY,
         rate=extras.rate("rate"),
+        limits=extras.limits(),
     )
 
 

@@ -84,7 +84,7 @@ class AsyncHTTPHook:
         """
         from airflow_provider_async.http.caller import Caller
 
-        options = await self.read()
+        options = (await self.read()).within_limits()
         async with transport_pool(options, name=f"AsyncHTTPHook({self.http_conn_id!r})") as pool:
             sender = Caller(options, pool.lease)
             pool.attach(sender)

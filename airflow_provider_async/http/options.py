@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_async.core.limits import Rate, ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import Auth
 
 __all__ = ["HTTPOptions", "Rate"]
@@ -25,9 +28,6 @@ DEFAULT_TOTAL_SECONDS = 300.0
 
 DEFAULT_MAX_REDIRECTS = 10
 DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
-
-#: Requests a second, or a number of them and the seconds in which they may be made.
-Rate: TypeAlias = "float | tuple[float, float]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class HTTPOptions:
     :param checks_status: whether a status of 400 or above is an error.
     :param max_concurrency: requests in flight.
     :param rate: how many requests may begin in a time; evenly spread over it.
+    :param limits: what the server takes from all tasks together.
     :param max_body_bytes: no answer that is read as a whole may be larger, after decompression.
     """
 
@@ -76,7 +77,19 @@ class HTTPOptions:
     checks_status: bool = True
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
     rate: Rate | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+
+    def within_limits(self, shard: Shard[Any] | None = None) -> Self:
+        """
+        Return the same, with no more requests than the server takes; each takes a connection.
+
+        :param shard: if several tasks share the work: this one's part.
+        :raises InvalidConnection: if there are fewer connections or requests than shards.
+        """
+        limits = replace(self.limits, rate=self.rate).share(shard, self.conn_id)
+        most = limits.connections(limits.requests(self.max_concurrency))
+        return replace(self, max_concurrency=most, rate=limits.rate)
 
     def tls(self) -> ssl.SSLContext | bool:
         """

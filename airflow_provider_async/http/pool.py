@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.pool import Pool, PoolStatistics
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import AuthFunction
     from airflow_provider_async.http.client import Check, Params
     from airflow_provider_async.http.connection import ConnectionFields
@@ -52,7 +53,8 @@ class HTTPClientPool(HTTPClient):
 
     The Connection's headers and its login go to its own scheme, host and port, and to ``allowed_hosts``; no redirect
     and no link takes them elsewhere. ``max_concurrency`` and ``rate`` may also stand in the Connection's extras; what
-    is given here wins.
+    is given here wins. Its extras ``max_connections`` and ``max_requests`` say what the server takes from all tasks
+    together, and hold whatever is given here.
 
     A request is tried again after a connection that failed, a body that was cut short and the statuses 408, 425, 429,
     500, 502, 503 and 504 if its method is idempotent, and after 429 and 503 whatever its method. When a server asks to
@@ -75,6 +77,8 @@ class HTTPClientPool(HTTPClient):
     :param max_body_bytes: no answer that is read as a whole may be larger, after decompression; 256 MiB by default.
     :param acquire_timeout: seconds that a request waits for its turn, pauses apart.
     :param close_timeout: seconds that requests have to end when the pool closes.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``,
+        ``max_requests`` and ``rate``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 
@@ -95,6 +99,7 @@ class HTTPClientPool(HTTPClient):
         max_body_bytes: int | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
         super().__init__()
@@ -118,6 +123,7 @@ class HTTPClientPool(HTTPClient):
         self._headers = dict(headers or {})
         self._check = check
         self._retry = retry
+        self._shard = shard
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
         self._overrides: dict[str, Any] = {
@@ -168,7 +174,8 @@ class HTTPClientPool(HTTPClient):
             changes["base_url"], login, _ = read_url(self._base_url, None, "base_url", options.conn_id)
             if login is not None:
                 raise invalid(options.conn_id, "base_url", "has a login in it; give auth=..., or use a Connection")
-        return replace(options, headers={**options.headers, **self._headers}, **changes)
+        headers = {**options.headers, **self._headers}
+        return replace(options, headers=headers, **changes).within_limits(self._shard)
 
     def get_many(
         self,

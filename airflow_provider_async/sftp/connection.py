@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.runtime.extras import Extras, invalid
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class SFTPSettings:
     :param operation_seconds: how long the server may take to answer one request.
     :param pool_size: connections of a pool.
     :param max_concurrency: operations in flight over all connections of a pool, if the Connection says.
+    :param limits: what the server takes from all tasks together.
     """
 
     conn_id: str
@@ -106,6 +108,7 @@ class SFTPSettings:
     operation_seconds: float = DEFAULT_OPERATION_SECONDS
     pool_size: int = DEFAULT_POOL_SIZE
     max_concurrency: int | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     def invalid(self, name: str, problem: str) -> InvalidConnection:
         """Return the error to be raised for a field that turned out to be unusable."""
@@ -161,6 +164,7 @@ def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
         operation_seconds=extras.seconds("operation_timeout") or DEFAULT_OPERATION_SECONDS,
         pool_size=extras.count("pool_size") or DEFAULT_POOL_SIZE,
         max_concurrency=extras.count("max_concurrency"),
+        limits=extras.limits(),
     )
 
 

@@ -47,7 +47,8 @@ class SFTPClientPool(SFTPSessionPool):
     entered once.
 
     ``pool_size``, ``max_concurrency`` and ``operation_timeout`` may also stand in the Connection's extras; what is
-    given here wins.
+    given here wins. Its extras ``max_connections`` and ``max_requests`` (operations at once) say what the server takes
+    from all tasks together, and hold whatever is given here.
 
     What the ``*_many`` methods return is iterated over once: with ``async for``, by ``.batches(n)``, or by
     ``.outcomes()``, which goes on after errors. All of them take
@@ -76,6 +77,8 @@ class SFTPClientPool(SFTPSessionPool):
         connection is given up.
     :param retry: how connecting is retried; by default with back-off for as long as an operation waits. A refused
         login or host key never is.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``
+        and of ``max_requests``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 

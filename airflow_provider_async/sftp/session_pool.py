@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.errors import PoolClosed
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.sftp.connection import ConnectionFields
     from airflow_provider_async.sftp.operations import Operations
     from airflow_provider_async.sftp.session import SFTPSession
@@ -45,6 +46,7 @@ class SFTPSessionPool:
         max_lifetime: float | None = None,
         operation_timeout: float | None = None,
         retry: Retry | None = None,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
         for argument, count in (("pool_size", pool_size), ("max_concurrency", max_concurrency)):
@@ -62,6 +64,7 @@ class SFTPSessionPool:
         self._max_lifetime = max_lifetime
         self._operation_timeout = operation_timeout
         self._retry = retry
+        self._shard = shard
         self._opened: tuple[Pool[SFTPSession, SFTPSession], Operations] | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,8 +80,9 @@ class SFTPSessionPool:
         if self._opened is not None:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         settings = await self._hook.read()
-        size = self._pool_size or settings.pool_size
-        limit = self._max_concurrency or settings.max_concurrency or OPERATIONS_A_CONNECTION * size
+        limits = settings.limits.share(self._shard, settings.conn_id)
+        size = limits.connections(self._pool_size or settings.pool_size)
+        limit = limits.requests(self._max_concurrency or settings.max_concurrency or OPERATIONS_A_CONNECTION * size)
         pool: Pool[SFTPSession, SFTPSession] = Pool(
             partial(self._hook.open_session, operation_seconds=self._operation_timeout),
             close=SFTPSession.close,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_async.core.limits import ServerLimits
+from airflow_provider_async.core.limits import Rate, ServerLimits
 from airflow_provider_async.core.shards import Shard
 from airflow_provider_async.errors import InvalidConnection
 
@@ -34,15 +34,13 @@ def test_shares_are_even_and_add_up_to_the_limit(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(("rate", "share"), [(8.0, 2.0), ((90, 60.0), (22.5, 60.0)), (None, None)])
-def test_a_rate_is_divided(rate: Any, share: object) -> None:
+def test_a_rate_is_divided(rate: Rate | None, share: object) -> None:
     assert [ServerLimits(rate=rate).share(shard, "c").rate for shard in siblings(4)] == [share] * 4
 
 
 @pytest.mark.parametrize("name", ["max_connections", "max_requests"])
 def test_a_limit_that_is_not_enough_for_all_shards_is_an_error(name: str) -> None:
-    sentence = (
-        f"Connection 'partner': extra {name} is 3, which is not enough for 4 shards: make 3 at most, or raise it"
-    )
+    sentence = f"Connection 'partner': extra {name} is 3, which is not enough for 4 shards: make 3 at most, or raise it"
     for shard in siblings(4):
         with pytest.raises(InvalidConnection, match=re.escape(sentence)):
             ServerLimits(**{name: 3}).share(shard, "partner")
