@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_async import Shard, shards
 from airflow_provider_async.sftp import RemoteEntry
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ENTRIES = [RemoteEntry(f"/out/{at:05}.xml", "file", 2000 + at, 1.7e9 + at) for at in range(1000)]
 
 
-def through_an_xcom(value: object) -> Any:
+def through_an_xcom(value: list[Shard[Any]]) -> list[Shard[Any]]:
     from airflow.sdk.bases.xcom import BaseXCom
 
     stored = json.loads(json.dumps(BaseXCom.serialize_value(value)))
-    return BaseXCom.deserialize_value(SimpleNamespace(value=stored))  # type: ignore[arg-type]
+    received: list[Shard[Any]] = BaseXCom.deserialize_value(SimpleNamespace(value=stored))
+    return received
 
 
 @pytest.mark.parametrize("items", [ENTRIES, ["/a", "/b"], [("orders", 7), 8]])
