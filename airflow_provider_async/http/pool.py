@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
+from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.http.auth import Auth, CallableAuth
 from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_url
-from airflow_provider_async.http.hook import AsyncHTTPHook, transport_pool
+from airflow_provider_async.http.hook import AsyncHTTPHook, start, transport_pool
+from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.http.pagination import MOST_EMPTY_PAGES, paginate
 from airflow_provider_async.http.requests import PageRequest
 from airflow_provider_async.runtime.extras import invalid
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool, PoolStatistics
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.client import Check, Params
     from airflow_provider_async.http.connection import ConnectionFields
     from airflow_provider_async.http.download import DownloadedFile, Existing
-    from airflow_provider_async.http.options import HTTPOptions, Rate
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.paginator import Paginator
     from airflow_provider_async.http.response import Response
@@ -62,7 +64,8 @@ class HTTPClientPool(HTTPClient):
     refused because there are too many is bounded by the policy's budget alone, not by its attempts.
 
     :param http_conn_id: the id of an ``http`` Connection; ``None`` for no Connection.
-    :param max_concurrency: requests in flight, 16 by default.
+    :param max_concurrency: requests in flight, 16 by default. ``auto`` finds out how many are best for this server, up
+        to 128: it begins with 4, goes on as long as throughput grows, and falls back when the server refuses.
     :param rate: how many requests may begin in a second, or a tuple of a number and seconds; spread evenly.
     :param timeout: seconds for reaching the server, and between two pieces of an answer; 60 by default.
     :param total_timeout: seconds for one answer that is read as a whole; 300 by default.
@@ -86,7 +89,7 @@ class HTTPClientPool(HTTPClient):
         self,
         http_conn_id: str | None = "http_default",
         *,
-        max_concurrency: int | None = None,
+        max_concurrency: Concurrency | None = None,
         rate: Rate | None = None,
         timeout: float | None = None,
         total_timeout: float | None = None,
@@ -105,9 +108,9 @@ class HTTPClientPool(HTTPClient):
         super().__init__()
         if isinstance(allowed_hosts, str):
             raise TypeError("allowed_hosts is one text, not an iterable of hosts")
-        for argument, value in (("max_concurrency", max_concurrency), ("max_body_bytes", max_body_bytes)):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, not {value}")
+        check_concurrency("max_concurrency", max_concurrency)
+        if max_body_bytes is not None and max_body_bytes < 1:
+            raise ValueError(f"max_body_bytes must be at least 1, not {max_body_bytes}")
         numbers = rate if isinstance(rate, tuple) else (rate,)
         for argument, seconds in (
             ("timeout", timeout),
@@ -127,7 +130,7 @@ class HTTPClientPool(HTTPClient):
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
         self._overrides: dict[str, Any] = {
-            "max_concurrency": max_concurrency,
+            **HTTPOptions.concurrency(max_concurrency),
             "rate": rate,
             "connect_seconds": timeout,
             "read_seconds": timeout,
@@ -154,7 +157,7 @@ class HTTPClientPool(HTTPClient):
         )
         sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
         await pool.__aenter__()
-        pool.attach(sender)
+        start(pool, sender)
         self._pool, self._sender = pool, sender
         return self
 
@@ -294,7 +297,7 @@ class HTTPClientPool(HTTPClient):
             paginator=paginator,
             items=cast("Callable[[JSON], Sequence[T]]", items),
             # More would only wait for a lease until the acquire time-out.
-            prefetch=min(prefetch, self._opened.limit),
+            prefetch=min(prefetch, sender.options.max_concurrency),
             max_pages=max_pages,
             max_empty_pages=max_empty_pages,
             equal_pages=equal_pages,

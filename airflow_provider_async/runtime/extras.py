@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow_provider_async.core.limits import Rate, ServerLimits
+from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
 from airflow_provider_async.errors import InvalidConnection
 
 __all__ = ["Extras", "invalid"]
@@ -132,6 +132,14 @@ class Extras:
         if isinstance(value, bool) or not (isinstance(value, int) or is_digits) or int(str(value)) < 1:
             raise self.invalid(name, f"must be a whole number of at least 1, not {value!r}")
         return int(str(value))
+
+    def concurrency(self, name: str) -> Concurrency | None:
+        """
+        Read a whole number of at least 1, or ``auto``.
+
+        :raises InvalidConnection: if it is something else.
+        """
+        return "auto" if self._values.get(name) == "auto" else self.count(name)
 
     def limits(self) -> ServerLimits:
         """
