@@ -15,7 +15,7 @@ from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_url
 from airflow_provider_async.http.hook import AsyncHTTPHook, start, transport_pool
 from airflow_provider_async.http.options import HTTPOptions
-from airflow_provider_async.http.pagination import MOST_EMPTY_PAGES, paginate
+from airflow_provider_async.http.paginate import MOST_EMPTY_PAGES, paginate
 from airflow_provider_async.http.requests import PageRequest
 from airflow_provider_async.runtime.extras import invalid
 
@@ -286,7 +286,7 @@ class HTTPClientPool(HTTPClient):
 
         :param url: of the first page, as for :meth:`request`, like ``params``, ``json`` and ``headers``.
         :param method: of all requests; each is tried again, for to read a page twice does no harm.
-        :param paginator: as for :func:`~airflow_provider_async.http.pagination.paginate`, like all that follow.
+        :param paginator: as for :func:`~airflow_provider_async.http.paginate.paginate`, like all that follow.
         :return: rows with ``async for``, or pages by ``.pages()``.
         """
         sender = self.sender
