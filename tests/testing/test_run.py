@@ -116,7 +116,7 @@ def test_what_airflow_has_made_of_a_function_runs_too() -> None:
     async def twice(number: int) -> int:
         return 2 * number
 
-    with DAG("doubling") as doubling:
+    with DAG("doubling", schedule=None) as doubling:
         double(3)
 
     assert run_task(double, 4) == 8
