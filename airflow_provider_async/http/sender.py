@@ -154,6 +154,14 @@ class Sender:
         """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
         return named(error, self.describe(call), self.redactor)
 
+    async def status_error(self, call: Call, response: ClientResponse) -> HTTPStatusError:
+        """Return the error for an answer whose status means failure."""
+        return await status_error(call, response, self.describe(call), self.redactor)
+
+    def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
+        """Tell whether a request that failed is sent again."""
+        return policy.is_worth_it(error, idempotent=call.idempotent, retry=retry)
+
     def describe(self, call: Call) -> str:
         """Return what a request is called in errors."""
         return f"{call.method} {self.redactor.url(call.url)}"
@@ -265,7 +273,7 @@ class Sender:
 
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
         """Wait for the next attempt, or raise the error if there is none."""
-        if retry.attempts == 1 or not policy.is_worth_it(error, idempotent=call.idempotent, retry=retry):
+        if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
         throttled = policy.is_throttling(error)
         # A server that takes so many requests a minute refuses all that come too early, however often: that says
@@ -291,7 +299,7 @@ class Sender:
 
     async def _refuse(self, call: Call, response: ClientResponse, began: float) -> NoReturn:
         """Raise the error for a status of failure, and let all calls pause if it asks for that."""
-        error = await status_error(call, response, self.describe(call), self.redactor)
+        error = await self.status_error(call, response)
         if policy.is_throttling(error):
             self._throttle(error.retry_after, began)
         raise error
