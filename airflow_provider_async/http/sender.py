@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,7 +21,7 @@ from airflow_provider_async.errors import HTTPStatusError, InvalidBody, Transien
 from airflow_provider_async.http import policy
 from airflow_provider_async.http.auth import Auth, Basic
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.failures import FAILURES, named, status_error
+from airflow_provider_async.http.failures import FAILURES, named, read_failure, status_error
 from airflow_provider_async.http.origins import append
 from airflow_provider_async.http.redaction import Redactor, secret_headers
 from airflow_provider_async.http.transport import Call, Credentials
@@ -67,6 +67,13 @@ _QUOTA_HEADERS = tuple(
 )
 
 
+class Limiter(Protocol):
+    """Says when a request may begin."""
+
+    async def acquire(self) -> None:
+        """Wait for one's turn."""
+
+
 class Sender:
     """
     Sends requests on leased transports, again where the policy says so.
@@ -86,7 +93,7 @@ class Sender:
         self._retry = retry or Retry()
         self._auth = _auth(options)
         self._credentials: Credentials | None = None
-        self._limiter = _limiter(options.rate)
+        self._limiter: Limiter | None = _limiter(options.rate)
         self._in_flight = 0
         self._waiting = 0
         self._spare: list[Turn] = []
@@ -156,7 +163,7 @@ class Sender:
 
     async def status_error(self, call: Call, response: ClientResponse) -> HTTPStatusError:
         """Return the error for an answer whose status means failure."""
-        return await status_error(call, response, self.describe(call), self.redactor)
+        return status_error(call, response, await read_failure(response), self.describe(call), self.redactor)
 
     def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
         """Tell whether a request that failed is sent again."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Self
 from airflow_provider_async.errors import PoolClosed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from types import TracebackType
 
-    from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.core.pool import Closeable, Pool, PoolStatistics
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["SessionPool"]
@@ -57,7 +56,7 @@ class SessionPool(ABC):
         """Return the counts of this moment: leases, waiters; the connections are aiohttp's."""
         return self._opened.statistics()
 
-    def _attach(self, iterator: AsyncGenerator[object, None]) -> None:
+    def _attach(self, iterator: Closeable) -> None:
         """Take note of what has to end before the connections are closed."""
         self._opened.attach(iterator)
 
