@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Microsoft Graph: pages, deltas, batches and files, over the HTTP pool."""
