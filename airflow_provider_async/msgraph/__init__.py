@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Microsoft Graph: pages, deltas, batches and files, over the HTTP pool."""
