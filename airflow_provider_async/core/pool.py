@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-__all__ = ["Pool", "PoolStatistics"]
+__all__ = ["Closeable", "Pool", "PoolStatistics"]
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -41,7 +41,7 @@ _CONNECTING_AT_ONCE = 8
 _HURRIED_STEP_SECONDS = 0.6
 
 
-class _Closeable(Protocol):
+class Closeable(Protocol):
     async def aclose(self) -> None: ...
 
 
@@ -125,7 +125,7 @@ class Pool(Generic[R, V]):
             clock=clock,
         )
         self._waiters: Waiters[Slot[R]] = Waiters(acquire_timeout, self._timeout)
-        self._iterators: weakref.WeakSet[_Closeable] = weakref.WeakSet()
+        self._iterators: weakref.WeakSet[Closeable] = weakref.WeakSet()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._refusal: BaseException | None = None
@@ -195,7 +195,7 @@ class Pool(Generic[R, V]):
         if self._state == "open":
             self._serve()
 
-    def attach(self, iterator: _Closeable) -> None:
+    def attach(self, iterator: Closeable) -> None:
         """Have an iterator that uses this pool ended (``aclose()``) before the pool closes."""
         self._iterators.add(iterator)
 

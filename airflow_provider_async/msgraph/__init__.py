@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Microsoft Graph: a hook and a pool for Airflow's ``msgraph`` Connections."""
+
+from __future__ import annotations
+
+from airflow_provider_async.msgraph.client import MSGraphClient
+from airflow_provider_async.msgraph.hook import AsyncMSGraphHook
+from airflow_provider_async.msgraph.pool import MSGraphClientPool
+
+__all__ = ["AsyncMSGraphHook", "MSGraphClient", "MSGraphClientPool"]
