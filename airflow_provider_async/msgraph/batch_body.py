@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from airflow_provider_async.errors import UnsafeURL
+from airflow_provider_async.errors import HTTPStatusError, UnsafeURL
+from airflow_provider_async.http import policy
 from airflow_provider_async.http.response import Response
+from airflow_provider_async.msgraph.failures import graph_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from airflow_provider_async.http.caller import Caller
+    from airflow_provider_async.errors import GraphError
     from airflow_provider_async.http.transport import Call
+    from airflow_provider_async.msgraph.sender import GraphSender
 
-__all__ = ["Answers", "EncodedRequest", "encode_batch", "encode_request", "read_answer"]
+__all__ = ["Answers", "EncodedRequest", "encode_batch", "encode_request", "read_answer", "refusal"]
 
 _NOTHING = msgspec.Raw(b"null")
 
@@ -57,7 +61,7 @@ class Answers(msgspec.Struct):
     responses: list[Answer]
 
 
-def encode_request(sender: Caller, call: Call) -> EncodedRequest:
+def encode_request(sender: GraphSender, call: Call) -> EncodedRequest:
     """
     Write a request.
 
@@ -65,7 +69,7 @@ def encode_request(sender: Caller, call: Call) -> EncodedRequest:
     :param call: the request as it would be sent alone.
     :raises UnsafeURL: if it leads elsewhere.
     """
-    root, url = f"{(sender.options.base_url or '').rstrip('/')}/", str(call.url)
+    root, url = f"{sender.base_url.rstrip('/')}/", str(call.url)
     if not url.startswith(root):
         where = sender.redactor.url(call.url)
         raise UnsafeURL(f"{call.method} {where} is not below {root}, and a batch leads nowhere else; send it alone")
@@ -86,7 +90,7 @@ def encode_batch(requests: Collection[EncodedRequest]) -> bytes:
     return msgspec.json.encode({"requests": requests})
 
 
-def read_answer(sender: Caller, call: Call, answer: Answer) -> Response:
+def read_answer(sender: GraphSender, call: Call, answer: Answer) -> Response:
     """
     Return an answer as if its request had been sent alone.
 
@@ -96,6 +100,28 @@ def read_answer(sender: Caller, call: Call, answer: Answer) -> Response:
     """
     headers = CIMultiDict((name, str(value)) for name, value in (answer.headers or {}).items())
     return Response(answer.status, headers, URL(call.url), _content(answer, headers), sender.redactor)
+
+
+def refusal(sender: GraphSender, call: Call, response: Response) -> GraphError:
+    """
+    Return the error for an answer whose status means failure.
+
+    :param sender: of the request.
+    :param call: the request.
+    :param response: the answer.
+    """
+    request, redactor, status = sender.describe(call), sender.redactor, response.status
+    body = redactor.excerpt(response.body)
+    sentence = f"{request} was answered with {status} in a batch"
+    error = HTTPStatusError(
+        f"{sentence}: {body}" if body else sentence,
+        status=status,
+        url=redactor.url(call.url),
+        headers=response.headers,
+        body=body,
+        retry_after=policy.retry_after(response.headers, time.time()),
+    )
+    return graph_error(error, response.body, request, redactor)
 
 
 def _content(answer: Answer, headers: CIMultiDict[str]) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_async.http.client import Params
+    from airflow_provider_async.msgraph.targets import GraphParams, Target
 
 __all__ = ["LARGEST_BATCH", "BatchRequest", "Group", "arrange"]
 
@@ -25,27 +25,31 @@ class BatchRequest:
     One request of a batch. Two are never the same, however alike they are.
 
     :param method: such as ``GET``.
-    :param url: relative to the version's root, such as ``users/1``; or absolute, below the same root.
+    :param url: as for a request of its own; an absolute one must be below the pool's URL.
     :param params: for the query, in place of those of the same name that stand in the URL.
     :param json: to be sent as JSON: what msgspec encodes.
     :param data: to be sent as it is.
-    :param headers: in addition to those that Graph's answers need.
+    :param headers: such as ``{"Prefer": "return=minimal"}``.
     :param depends_on: requests that stand before this one in the same list. It is run after they have succeeded, and
         with them in one batch.
     :param idempotent: whether sending it twice does no harm; by default as the method says.
     """
 
     method: str
-    url: str
-    params: Params | None = None
+    url: Target
+    params: GraphParams | None = None
     json: object = field(default=None, repr=False)
     data: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     depends_on: Sequence[BatchRequest] = field(default=(), repr=False)
     idempotent: bool | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", self.method.upper())
+
     def __str__(self) -> str:
-        return f"{self.method} {self.url.partition('?')[0]}"
+        url = self.url if isinstance(self.url, str) else self.url.url
+        return f"{self.method} {url.partition('?')[0]}"
 
 
 @dataclass(slots=True)

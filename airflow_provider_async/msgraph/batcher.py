@@ -12,28 +12,32 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from airflow_provider_async.core.work import working_on
 from airflow_provider_async.errors import HTTPStatusError, InvalidBody
 from airflow_provider_async.http import policy
-from airflow_provider_async.msgraph.batch_body import Answers, encode_batch, encode_request, read_answer
+from airflow_provider_async.msgraph.batch_body import Answers, encode_batch, encode_request, read_answer, refusal
 from airflow_provider_async.msgraph.batch_request import LARGEST_BATCH, BatchRequest, Group
+from airflow_provider_async.msgraph.sender import USED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.core.retry import Retry
-    from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.http.transport import Call
     from airflow_provider_async.msgraph.batch_body import EncodedRequest
+    from airflow_provider_async.msgraph.sender import GraphSender
 
 __all__ = ["Batcher"]
 
 #: Graph takes requests of 4 MB; a batch has less than that, unless one of its requests alone has more.
 _MOST_BYTES = 3_500_000
+_MANY_BYTES = 1_000_000
 
 _BATCH = "$batch"
 
@@ -41,6 +45,7 @@ _BAD_REQUEST = 400
 _FAILED_DEPENDENCY = 424
 
 #: A batch that is not full waits for company, but no longer than the last one took, and within these bounds.
+_FIRST_WAIT = 0.02
 _SHORTEST_WAIT = 0.001
 _LONGEST_WAIT = 0.25
 
@@ -73,29 +78,29 @@ class Batcher:
     """
     Sends what is asked of it in batches.
 
-    :param sender: sends the batches, and makes the errors.
+    :param sender: sends the batches.
+    :param make_call: makes of a request what would be sent if it were sent alone.
     :param limit: how many batches are in flight at once, at most.
     :param retry: the policy for each request.
     :param groups: requests that depend on each other.
-    :param refusal: makes the error for an answer of failure, of what its request is called and the answer.
     :param tally: counts bytes.
     """
 
     def __init__(
         self,
-        sender: Caller,
+        sender: GraphSender,
+        make_call: Callable[[BatchRequest], Call],
         *,
         limit: int,
         retry: Retry,
         groups: Mapping[BatchRequest, Group],
-        refusal: Callable[[str, Response], HTTPStatusError],
         tally: Tally,
     ) -> None:
         self._sender = sender
+        self._make_call = make_call
         self._limit = limit
         self._retry = retry
         self._groups = groups
-        self._refusal = refusal
         self._tally = tally
         self._queue: deque[_Unit] = deque()
         self._waiting = 0
@@ -103,7 +108,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
         self._is_complete = False
-        self._round_trip = 0.0
+        self._round_trip = _FIRST_WAIT
 
     async def __call__(self, request: BatchRequest) -> Response:
         """
@@ -112,15 +117,7 @@ class Batcher:
         :raises HTTPStatusError: if its status is 400 or above; 424 if one that it depends on has failed.
         :raises ConnectionFailed: if the batch had no complete answer.
         """
-        call = self._sender.call(
-            request.method,
-            request.url,
-            params=request.params,
-            json=request.json,
-            data=request.data,
-            headers=request.headers,
-            idempotent=request.idempotent,
-        )
+        call = self._make_call(request)
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         entry = _Entry(request, call, encode_request(self._sender, call), answer)
         group = self._groups.get(request)
@@ -210,7 +207,7 @@ class Batcher:
         retry = self._retry
         if not isinstance(error, HTTPStatusError) or retry.attempts == 1:
             return None
-        if not policy.is_worth_it(error, idempotent=entry.call.idempotent, retry=retry):
+        if not self._sender.is_worth_it(entry.call, error, retry):
             return None
         entry.failed += 1
         now = time.monotonic()
@@ -316,13 +313,15 @@ class Batcher:
             entry.encoded.id = numbers[entry.request] = str(number)
             # Those that are not here have succeeded before.
             entry.encoded.depends_on = [numbers[one] for one in entry.request.depends_on if one in numbers]
+        body = encode_batch([entry.encoded for entry in entries])
         call = self._sender.call(
             "POST",
             _BATCH,
-            data=encode_batch([entry.encoded for entry in entries]),
             headers={"Content-Type": "application/json"},
             idempotent=all(entry.call.idempotent for entry in entries),
         )
+        # aiohttp warns of bytes that take long to be written at once.
+        call.body = body if len(body) < _MANY_BYTES else partial(BytesIO, body)
         response = await self._sender.send(call, retry=self._retry)
         answers = {answer.id: answer for answer in response.json(Answers).responses}
         results: dict[_Entry, Response | Exception] = {}
@@ -332,12 +331,13 @@ class Batcher:
                 results[entry] = InvalidBody(f"{entry.request}: the answer to its batch has nothing for it")
                 continue
             inner = read_answer(self._sender, entry.call, answer)
+            self._sender.note_quota(inner.headers.get(USED))
             results[entry] = inner if inner.status < _BAD_REQUEST else self._refuse(entry, inner, began)
         return results
 
     def _refuse(self, entry: _Entry, response: Response, began: float) -> HTTPStatusError:
         """Make the error for an answer of failure, and let all calls of the pool pause if it asks for that."""
-        error = self._refusal(self._sender.describe(entry.call), response)
+        error = refusal(self._sender, entry.call, response)
         if policy.is_throttling(error):
             if not error.retry_after:
                 self._sender.pause.refused(began)

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.sender import Answer
     from airflow_provider_async.http.transport import Call, Transport
 
-__all__ = ["DEFAULT_RETRY", "GraphSender"]
+__all__ = ["DEFAULT_RETRY", "USED", "GraphSender"]
 
 #: Graph asks to wait for minutes where others ask for seconds.
 DEFAULT_RETRY = Retry(budget_seconds=600.0)
 
-_USED = "x-ms-throttle-limit-percentage"
+#: How much of a quota is used, from four fifths on.
+USED = "x-ms-throttle-limit-percentage"
 
 
 class GraphSender(Caller):
@@ -68,7 +69,7 @@ class GraphSender(Caller):
 
     async def _begin(self, call: Call) -> Answer:
         answer = await super()._begin(call)
-        self.note_quota(answer[1].headers.get(_USED))
+        self.note_quota(answer[1].headers.get(USED))
         return answer
 
     def note_quota(self, used: str | None) -> None:
