@@ -104,6 +104,7 @@ class Batcher:
         self._tally = tally
         self._queue: deque[_Unit] = deque()
         self._waiting = 0
+        self._asked = self._asked_before = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
@@ -173,6 +174,7 @@ class Batcher:
         unit = _Unit(entries, asyncio.get_running_loop().create_future())
         self._queue.append(unit)
         self._waiting += len(entries)
+        self._asked += len(entries)
         self._send_what_is_due()
         return await unit.results
 
@@ -243,11 +245,16 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
         if seconds is not None:
+            self._asked_before = self._asked
             seconds = max(_SHORTEST_WAIT, 0.0 if self._is_complete else seconds)
             self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
+        if self._asked != self._asked_before:
+            # More is coming at this moment, until the batch is full.
+            self._wait_for_company(0.0)
+            return
         self._is_due = True
         self._send_what_is_due()
 
