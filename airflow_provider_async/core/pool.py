@@ -42,7 +42,10 @@ _HURRIED_STEP_SECONDS = 0.6
 
 
 class Closeable(Protocol):
-    async def aclose(self) -> None: ...
+    """What has to end before a pool closes."""
+
+    async def aclose(self) -> None:
+        """End it."""
 
 
 class Pool(Generic[R, V]):

@@ -127,6 +127,8 @@ class Slots(Generic[R]):
         # Usable slots by the number of their leases: the least loaded is found without a search, and dicts
         # keep the order of use, so that the idle slot used last is the first to be used again.
         self._by_load: list[dict[Slot[R], None]] = [{} for _ in range(leases + 1)]
+        # No usable slot has fewer leases than that.
+        self._least_load = 0
         self._retired: set[Slot[R]] = set()
         # An exclusive resource is opened when somebody waits for it; a shared one before that, at half its load.
         self._crowded = (leases + 1) // 2 if leases > 1 else math.inf
@@ -157,21 +159,21 @@ class Slots(Generic[R]):
         if self.leased >= self.limit:
             return None
         now = self._clock() if self.ages else 0.0
-        for load in range(self.leases):
-            slots = self._by_load[load]
-            while slots:
-                slot, _ = slots.popitem()
-                if not self._is_fit(slot, now):
-                    self._retire(slot)
-                    continue
-                slot.leased = load + 1
-                slot.uses += 1
-                self.leased += 1
-                if slot.uses >= self._max_uses:
-                    self._retire(slot)
-                else:
-                    self._by_load[load + 1][slot] = None
-                return slot
+        self._advance()
+        while (load := self._least_load) < self.leases:
+            slot, _ = self._by_load[load].popitem()
+            if not self._is_fit(slot, now):
+                self._retire(slot)
+                self._advance()
+                continue
+            slot.leased = load + 1
+            slot.uses += 1
+            self.leased += 1
+            if slot.uses >= self._max_uses:
+                self._retire(slot)
+            else:
+                self._by_load[load + 1][slot] = None
+            return slot
         return None
 
     def give_back(self, slot: Slot[R], *, broken: bool) -> None:
@@ -193,6 +195,7 @@ class Slots(Generic[R]):
             self._retire(slot)
             return
         self._by_load[load - 1][slot] = None
+        self._least_load = min(self._least_load, load - 1)
         if load == 1 and self.ages:
             slot.idle_since = self._clock()
 
@@ -201,6 +204,7 @@ class Slots(Generic[R]):
         now = self._clock()
         lifetime = self._max_lifetime * (1 - random.random() * _LIFETIME_JITTER)  # noqa: S311 - no secret
         self._by_load[0][Slot(resource, opened_at=now, expires_at=now + lifetime)] = None
+        self._least_load = 0
         self.usable += 1
 
     def forget(self, slot: Slot[R]) -> None:
@@ -250,8 +254,8 @@ class Slots(Generic[R]):
             return True
         if self.connecting:
             return False
-        least_load = next((load for load, slots in enumerate(self._by_load) if slots), 0)
-        return least_load >= self._crowded
+        self._advance()
+        return self.usable > 0 and self._least_load >= self._crowded
 
     def is_crowded(self, slot: Slot[R]) -> bool:
         """Tell whether a slot has so many leases that :meth:`wants_another` is worth asking."""
@@ -277,6 +281,11 @@ class Slots(Generic[R]):
             waits=waits,
             wait_seconds=wait_seconds,
         )
+
+    def _advance(self) -> None:
+        """Look up the least load, unless it still is what it was."""
+        while self._least_load < self.leases and not self._by_load[self._least_load]:
+            self._least_load += 1
 
     def _is_fit(self, slot: Slot[R], now: float) -> bool:
         if self.ages and (now >= slot.expires_at or (slot.leased == 0 and now >= slot.idle_since + self._max_idle)):

@@ -93,11 +93,12 @@ def with_params(url: str, params: GraphParams | None) -> str:
     :param url: with or without a query.
     :param params: ``None`` is left out, ``True`` is ``true``, a list is joined by commas.
     """
+    # Another way of writing a blank, "+", is none to OData.
+    url = url.replace(" ", "%20")
     if not params:
         return url
     path, _, query = url.partition("?")
     kept = [part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) not in params]
-    # OData reads "+" as it stands, so a blank is %20.
     added = [
         f"{quote(name, safe=_SAFE)}={quote(_text(one), safe=_SAFE)}" for name, one in params.items() if one is not None
     ]
