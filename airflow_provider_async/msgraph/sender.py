@@ -59,7 +59,15 @@ class GraphSender(Caller):
         """Return Graph's error."""
         data, request = await read_failure(response), self.describe(call)
         error = status_error(call, response, data, request, self.redactor)
+        if call.is_anonymous:
+            error.url = _shown(call.url)
         return graph_error(error, data, request, self.redactor)
+
+    def describe(self, call: Call) -> str:
+        """Return what a request is called in errors. A pre-authenticated URL is as good as a login, and is not told."""
+        if call.is_anonymous:
+            return f"{call.method} {_shown(call.url)}"
+        return super().describe(call)
 
     def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
         """Tell whether a request is sent again: one that is not idempotent only after a 429, which did nothing."""
@@ -109,3 +117,7 @@ class GraphSender(Caller):
                 f"a link leads to {target.scheme}://{target.raw_authority.rpartition('@')[2]}, which is neither the "
                 "Connection's host nor one of allowed_hosts"
             )
+
+
+def _shown(url: URL) -> str:
+    return f"{url.origin()}/*** (pre-authenticated)"
