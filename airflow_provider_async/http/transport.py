@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.origins import Origin, TrustedOrigins
 
-__all__ = ["Call", "Credentials", "Transport"]
+__all__ = ["REDIRECTS", "Call", "Credentials", "Transport"]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: RFC 9110, section 15.4, without 300 and 304, which name no other place.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER = 303
 _MOVED = frozenset({301, 302})
 
@@ -156,31 +157,46 @@ class Transport:
         for session in self._foreign.values():
             await session.close()
 
-    async def send(self, call: Call, credentials: Credentials) -> ClientResponse:
+    def send(self, call: Call, credentials: Credentials) -> Awaitable[ClientResponse]:
         """
-        Send a request and follow its redirects; the body of the answer is still to be read.
+        Send a request; the body of the answer is still to be read, and a redirect to be followed with :meth:`follow`.
 
-        :raises UnsafeURL: if a link or a redirect leads where it must not.
+        :raises UnsafeURL: if a link leads where it must not.
         :raises aiohttp.ClientError: if there is no answer.
         """
-        trusted = call.is_home or self._trusted.is_trusted(call.url, call.chosen)
-        session, own = self._home, call.headers
-        if call.linked_from is not None and not trusted:
-            session, own = await self._lead(call.linked_from, call.url, own, credentials)
-        response = await self._ask(
-            session, call, call.method, call.url, own, call.body, credentials if trusted else None
-        )
-        if response.status not in _REDIRECTS or not self._options.follows_redirects:
-            return response
-        hop = _Hop(call.method, call.url, own, call.body, session, trusted=trusted)
-        return await self._follow(response, hop, call, credentials)
+        if self._is_trusted(call):
+            return self._ask(self._home, call, call.method, call.url, call.headers, call.body, credentials)
+        return self._send_elsewhere(call, credentials)
 
-    async def _follow(
-        self, response: ClientResponse, hop: _Hop, call: Call, credentials: Credentials
-    ) -> ClientResponse:
+    async def _send_elsewhere(self, call: Call, credentials: Credentials) -> ClientResponse:
+        session, headers = await self._way(call, credentials)
+        return await self._ask(session, call, call.method, call.url, headers, call.body, None)
+
+    def _is_trusted(self, call: Call) -> bool:
+        return call.is_home or self._trusted.is_trusted(call.url, call.chosen)
+
+    async def _way(
+        self, call: Call, credentials: Credentials
+    ) -> tuple[aiohttp.ClientSession, Mapping[str, str] | None]:
+        """Return the session and the headers of a request."""
+        if call.linked_from is None or self._is_trusted(call):
+            return self._home, call.headers
+        return await self._lead(call.linked_from, call.url, call.headers, credentials)
+
+    async def follow(self, response: ClientResponse, call: Call, credentials: Credentials) -> ClientResponse:
+        """
+        Follow the redirects that an answer begins, if the options say so.
+
+        :raises UnsafeURL: if one leads where it must not.
+        :raises aiohttp.ClientError: if there is no answer.
+        """
+        if not self._options.follows_redirects:
+            return response
+        session, headers = await self._way(call, credentials)
+        hop = _Hop(call.method, call.url, headers, call.body, session, trusted=self._is_trusted(call))
         for _ in range(self._options.max_redirects):
             location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or location is None:
+            if response.status not in REDIRECTS or location is None:
                 return response
             response.release()
             source, target = hop.url, _target(hop.url, location)
@@ -193,7 +209,7 @@ class Transport:
             hop.redirect(target, response.status)
             allowed = credentials if hop.trusted else None
             response = await self._ask(hop.session, call, hop.method, hop.url, hop.headers, hop.body, allowed)
-        if response.status in _REDIRECTS and "Location" in response.headers:
+        if response.status in REDIRECTS and "Location" in response.headers:
             response.release()
             raise UnsafeURL(f"more than {self._options.max_redirects} redirects, one after the other")
         return response

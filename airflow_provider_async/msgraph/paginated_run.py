@@ -52,6 +52,8 @@ async def paginated_run(
     answers: list[Any] = []
     while True:
         request = client.resolve(url, method=method, params=query_parameters, headers=headers)
+        # A link does not tell that its query is an advanced one.
+        headers = request.headers
         response = await client.request(
             method,
             request.url,
