@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.http.hook import transport_pool
-from airflow_provider_async.http.session_pool import SessionPool
-from airflow_provider_async.msgraph.client import MSGraphClient
+from airflow_provider_async.msgraph.files import GraphFiles
 from airflow_provider_async.msgraph.hook import AsyncMSGraphHook
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["MSGraphClientPool"]
 
 
-class MSGraphClientPool(SessionPool, MSGraphClient):
+class MSGraphClientPool(GraphFiles):
     """
     One session that many requests to Microsoft Graph share, with one token, one retry policy and one gate.
 

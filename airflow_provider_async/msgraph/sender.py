@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.sender import Answer
     from airflow_provider_async.http.transport import Call, Transport
 
-__all__ = ["DEFAULT_RETRY", "GraphSender"]
+__all__ = ["DEFAULT_RETRY", "USED", "GraphSender"]
 
 #: Graph asks to wait for minutes where others ask for seconds.
 DEFAULT_RETRY = Retry(budget_seconds=600.0)
 
-_USED = "x-ms-throttle-limit-percentage"
+#: How much of a quota is used, from four fifths on.
+USED = "x-ms-throttle-limit-percentage"
 
 
 class GraphSender(Caller):
@@ -59,7 +60,15 @@ class GraphSender(Caller):
         self.note_quota(response.headers.get(_USED))
         data, request = await read_failure(response), self.describe(call)
         error = status_error(call, response, data, request, self.redactor)
+        if call.is_anonymous:
+            error.url = _shown(call.url)
         return graph_error(error, data, request, self.redactor)
+
+    def describe(self, call: Call) -> str:
+        """Return what a request is called in errors. A pre-authenticated URL is as good as a login, and is not told."""
+        if call.is_anonymous:
+            return f"{call.method} {_shown(call.url)}"
+        return super().describe(call)
 
     def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
         """Tell whether a request is sent again: one that is not idempotent only after a 429, which did nothing."""
@@ -69,7 +78,7 @@ class GraphSender(Caller):
 
     async def _begin(self, call: Call) -> Answer:
         answer = await super()._begin(call)
-        self.note_quota(answer[1].headers.get(_USED))
+        self.note_quota(answer[1].headers.get(USED))
         return answer
 
     def note_quota(self, used: str | None) -> None:
@@ -109,3 +118,7 @@ class GraphSender(Caller):
                 f"a link leads to {target.scheme}://{target.raw_authority.rpartition('@')[2]}, which is neither the "
                 "Connection's host nor one of allowed_hosts"
             )
+
+
+def _shown(url: URL) -> str:
+    return f"{url.origin()}/*** (pre-authenticated)"

@@ -229,7 +229,8 @@ class GraphServer:
             path=f"/{unquote(path)}",
             raw_query=request.rel_url.raw_query_string,
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=await request.read(),
+            # By default, aiohttp takes one megabyte.
+            body=await request.clone(client_max_size=1 << 30).read(),
             version=version,
         )
         self.in_flight += 1
