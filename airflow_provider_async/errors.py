@@ -18,6 +18,7 @@ __all__ = [
     "HTTPStatusError",
     "InvalidBody",
     "InvalidConnection",
+    "InvalidMessage",
     "IteratorClosed",
     "OperationTimeout",
     "PaginationError",
@@ -25,6 +26,7 @@ __all__ = [
     "PoolConnectError",
     "PoolError",
     "PoolTimeout",
+    "SendFailed",
     "SupervisorUnavailable",
     "TransientResponse",
     "UnsafePath",
@@ -68,6 +70,23 @@ class IteratorClosed(AsyncProviderError):
 
 class InvalidConnection(AsyncProviderError, ValueError):
     """A field or an extra of an Airflow Connection cannot be used."""
+
+
+class InvalidMessage(AsyncProviderError, ValueError):
+    """A message cannot be sent as it is: an address, a header or an attachment cannot be used."""
+
+
+class SendFailed(AsyncProviderError):
+    """
+    Not every mail was sent.
+
+    :param message: the sentence.
+    :param report: the counts by status, and the first refusals.
+    """
+
+    def __init__(self, message: str, *, report: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class OperationTimeout(AsyncProviderError, TimeoutError):
