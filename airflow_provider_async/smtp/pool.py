@@ -9,20 +9,23 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
+from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW
 from airflow_provider_async.smtp.options import PRESETS
 from airflow_provider_async.smtp.sending import Sending
 from airflow_provider_async.smtp.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
     from types import TracebackType
 
     import aiosmtplib
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.login import TokenFunction
@@ -165,7 +168,13 @@ class SMTPClientPool:
         )
         await pool.__aenter__()
         limits = options.limits
-        self._opened = pool, options, Throttle(rate=limits.rate, recipients_per_day=limits.recipients_per_day)
+        policy = self._retry or _RETRY
+        throttle = Throttle(
+            rate=limits.rate,
+            recipients_per_day=limits.recipients_per_day,
+            pause=Pause(initial_seconds=policy.initial_seconds, max_seconds=policy.max_seconds),
+        )
+        self._opened = pool, options, throttle
         return self
 
     async def __aexit__(
@@ -206,6 +215,9 @@ class SMTPClientPool:
         self,
         messages: Iterable[Mail] | AsyncIterable[Mail],
         *,
+        resume: str | None = None,
+        key: Callable[[Mail], Key] | None = None,
+        window: int | None = None,
         on_unknown: OnUnknown = "report",
         limit: int | None = None,
         ordered: bool = False,
@@ -217,8 +229,15 @@ class SMTPClientPool:
         Send many messages, and iterate over the results as they come, one for each recipient.
 
         :param messages: an iterable or an async iterable, of any length.
+        :param resume: a name under which is kept what became of each recipient, in a task or a block of
+            :func:`~airflow_provider_async.resumable`: the next try sends to those that are left. Before a message is
+            sent, it is written down that it is going to be; what the server has taken is never sent again.
+        :param key: what tells one message from another of the same name; by default its Message-ID.
+        :param window: how many messages may be on their way without their outcome written down, 100 by default: as many
+            at most are unknown after ``kill -9``. Fewer cost more time.
         :param on_unknown: what becomes of a mail that the server may have taken, because the connection was lost before
-            it answered: ``report`` it as unknown, or ``resend`` it, with the same Message-ID.
+            it answered, or an earlier try was killed: ``report`` it as unknown, or ``resend`` it, with the same
+            Message-ID.
         :param limit: how many connections at once; ``pool_size`` by default and at most.
         :param ordered: yield in the order of the messages.
         :param retry: another policy.
@@ -234,10 +253,12 @@ class SMTPClientPool:
             raise ValueError(f"on_unknown must be 'report' or 'resend', not {on_unknown!r}")
         if raise_on not in ("any", "all", None):
             raise ValueError(f"raise_on must be 'any', 'all' or None, not {raise_on!r}")
+        if resume is None and (key is not None or window is not None):
+            raise ValueError("key and window are for resume, which is not given")
         size = options.limits.pool_size
         sending: Sending[Mail] = Sending(
             pool,
-            lambda message: message,
+            lambda message, _: message,
             messages,
             throttle=throttle,
             connections=size if limit is None else min(limit, size),
@@ -247,6 +268,9 @@ class SMTPClientPool:
             on_unknown=on_unknown,
             raise_on=raise_on,
             label=label or "send_many",
+            resume=resume,
+            key=key or (lambda message: message.message_id),
+            window=DEFAULT_WINDOW if window is None else window,
         )
         pool.attach(sending)
         return sending
