@@ -18,6 +18,7 @@ __all__ = [
     "HTTPStatusError",
     "InvalidBody",
     "InvalidConnection",
+    "InvalidMessage",
     "IteratorClosed",
     "OperationTimeout",
     "PaginationError",
@@ -68,6 +69,10 @@ class IteratorClosed(AsyncProviderError):
 
 class InvalidConnection(AsyncProviderError, ValueError):
     """A field or an extra of an Airflow Connection cannot be used."""
+
+
+class InvalidMessage(AsyncProviderError, ValueError):
+    """A message cannot be sent as it is: a bad address, a header that would be two, or nobody to send it to."""
 
 
 class OperationTimeout(AsyncProviderError, TimeoutError):
