@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from email.headerregistry import HeaderRegistry
 from email.policy import EmailPolicy
 from functools import lru_cache
@@ -32,6 +33,9 @@ class _CachingRegistry(HeaderRegistry):
     def __call__(self, name: str, value: Any) -> Any:  # noqa: ANN401 - what HeaderRegistry has
         return _parse(name, value)
 
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what HeaderRegistry has
+        return _class_of(name)
+
 
 class _Policy(EmailPolicy):
     """Takes what is folded as it is, and folds the rest as the standard library does."""
@@ -49,7 +53,9 @@ class _Policy(EmailPolicy):
         return _fold(name, value) if self.max_line_length else super().fold_binary(name, value)
 
 
-_parse = lru_cache(_CACHED)(HeaderRegistry())
+_registry: Final = HeaderRegistry()
+_parse: Final = lru_cache(_CACHED)(_registry)
+_class_of: Final = lru_cache(_CACHED)(_registry.__getitem__)
 _STANDARD: Final = EmailPolicy(linesep=CRLF, cte_type="7bit")
 
 
@@ -73,7 +79,8 @@ def set_body(message: Message, made: EmailMessage) -> None:
     text = message.text if message.text is not None else text_of(message.html or "")
     _set_text(made, text, "plain")
     if message.html is not None:
-        made.make_alternative()
+        # The generator would look for one that is not in the text, which takes it a while, and so would anybody.
+        made.make_alternative(boundary=uuid.uuid4().hex)
         _add_html(made, message)
     elif message.inline:
         raise InvalidMessage("inline is for images in html, which is not given")

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mails made of messages, in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from airflow_provider_async.smtp.mail import Mail
+from airflow_provider_async.smtp.message import Message
+from airflow_provider_async.smtp.prepare import prepare
+from airflow_provider_async.smtp.templates import Breather, Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from email.headerregistry import Address
+    from email.message import EmailMessage
+
+    import jinja2
+
+__all__ = ["Composer", "Sendable"]
+
+#: What can be sent.
+Sendable: TypeAlias = "Message | EmailMessage | Mail"
+
+#: Larger bodies are made into mails in a thread.
+_LARGE_BODY: Final = 50_000
+
+
+class Composer:
+    """
+    Renders messages and makes mails of them, and lets other coroutines run meanwhile.
+
+    :param from_email: the author of messages that name none.
+    :param run: as for :func:`~airflow_provider_async.smtp.prepare.prepare`.
+    :param environment: as for :class:`~airflow_provider_async.smtp.templates.Renderer`, like ``context``.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_email: str | Address | None = None,
+        run: str | None = None,
+        environment: jinja2.Environment | None = None,
+        context: Mapping[str, object] | None = None,
+    ) -> None:
+        self._from_email = from_email
+        self._run = run
+        self._renderer = Renderer(environment=environment, context=context)
+        self._breather = Breather()
+
+    async def compose(self, message: Sendable) -> Mail:
+        """
+        Make a mail of a message; a mail is returned as it is.
+
+        :param message: once rendered, it is not rendered again.
+        :raises InvalidMessage: naming what cannot be sent.
+        """
+        if isinstance(message, Mail):
+            return message
+        # Many small ones after the other take as long as a large one.
+        await self._breather.breathe()
+        if isinstance(message, Message):
+            message = await self._renderer.render(message)
+        if _takes_long(message):
+            return await asyncio.to_thread(prepare, message, from_email=self._from_email, run=self._run)
+        return prepare(message, from_email=self._from_email, run=self._run)
+
+
+def _takes_long(message: Message | EmailMessage) -> bool:
+    if not isinstance(message, Message):
+        return isinstance(message.get_payload(), list)
+    has_files = bool(message.attachments or message.inline)
+    return has_files or max(len(message.html or ""), len(message.text or "")) > _LARGE_BODY
