@@ -20,6 +20,7 @@ __all__ = [
     "InvalidConnection",
     "InvalidMessage",
     "IteratorClosed",
+    "NotificationNotSent",
     "OperationTimeout",
     "PaginationError",
     "PoolClosed",
@@ -73,6 +74,10 @@ class InvalidConnection(AsyncProviderError, ValueError):
 
 class InvalidMessage(AsyncProviderError, ValueError):
     """A message cannot be sent as it is: a bad address, a header that would be two, or nobody to send it to."""
+
+
+class NotificationNotSent(AsyncProviderError):
+    """A notification was refused by the server, or did not get to it in time."""
 
 
 class OperationTimeout(AsyncProviderError, TimeoutError):
