@@ -27,6 +27,7 @@ __all__ = [
     "PoolConnectError",
     "PoolError",
     "PoolTimeout",
+    "SendFailed",
     "SupervisorUnavailable",
     "TransientResponse",
     "UnsafePath",
@@ -78,6 +79,19 @@ class InvalidMessage(AsyncProviderError, ValueError):
 
 class NotificationNotSent(AsyncProviderError):
     """A notification was refused by the server, or did not get to it in time."""
+
+
+class SendFailed(AsyncProviderError):
+    """
+    Not every mail was sent.
+
+    :param message: the sentence.
+    :param report: the counts by status, and the first refusals.
+    """
+
+    def __init__(self, message: str, *, report: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class OperationTimeout(AsyncProviderError, TimeoutError):
