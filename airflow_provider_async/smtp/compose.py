@@ -12,7 +12,7 @@ from airflow_provider_async.smtp.prepare import prepare
 from airflow_provider_async.smtp.templates import Breather, Renderer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from email.headerregistry import Address
     from email.message import EmailMessage
 
@@ -48,6 +48,10 @@ class Composer:
         self._run = run
         self._renderer = Renderer(environment=environment, context=context)
         self._breather = Breather()
+
+    def prepare(self, message: Sendable) -> Mail | Awaitable[Mail]:
+        """Make a mail of a message, or return what does; a mail costs nothing."""
+        return message if isinstance(message, Mail) else self.compose(message)
 
     async def compose(self, message: Sendable) -> Mail:
         """

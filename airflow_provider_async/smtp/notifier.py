@@ -61,11 +61,11 @@ _HTML: Final = """\
 
 class AsyncSmtpNotifier(BaseNotifier):
     """
-    Sends a mail when something happens to a DAG or a task: ``on_failure_callback=AsyncSmtpNotifier(to="ops@example.com")``.
+    Mails what happens to a task or a DAG: ``on_failure_callback=AsyncSmtpNotifier("ops@example.com")``.
 
-    Each task calls it in a process of its own. When many fail at once, each of them leaves its mail in a folder of their
-    machine, and one of them sends all over one connection. A mail that the server does not take in time stays there for
-    a day, and goes with the next one.
+    Each task calls it in a process of its own. When many fail at once, each of them leaves its mail in a folder of
+    their machine, and one of them sends all over one connection. A mail that the server does not take in time stays
+    there for a day, and goes with the next one.
 
     What is text may be a template, with the callback's context; see :class:`~airflow_provider_async.smtp.Message` for
     what each argument is.

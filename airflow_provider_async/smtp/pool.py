@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
+from airflow_provider_async.smtp.compose import Composer
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
 from airflow_provider_async.smtp.options import PRESETS
 from airflow_provider_async.smtp.sending import Sending
 from airflow_provider_async.smtp.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable
+    import os
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
     from types import TracebackType
 
     import aiosmtplib
+    import jinja2
 
     from airflow_provider_async.core.pool import PoolStatistics
+    from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.login import TokenFunction
-    from airflow_provider_async.smtp.mail import Mail
     from airflow_provider_async.smtp.options import Limits, Rate, SMTPOptions
     from airflow_provider_async.smtp.results import SendResult
     from airflow_provider_async.smtp.sending import OnUnknown, RaiseOn
@@ -67,6 +70,9 @@ class SMTPClientPool:
     :param retry: the policy for mails: by default as often as the Connection's ``retry_limit`` says, five times, within
         ten minutes.
     :param token: returns a token for XOAUTH2, async or not; asked at each login.
+    :param environment: of Jinja, for the templates of messages; by default that of the running task's DAG.
+    :param dry_run: a folder into which each mail is written, as a file that mail programs open, instead of being sent;
+        its results are those of a server that takes everything. No connection is opened.
     :param acquire_timeout: seconds that a connection is waited for.
     :param close_timeout: seconds that mails in flight have to end when the pool closes.
     :param max_idle: seconds after which an unused connection is closed; servers do so after some minutes themselves.
@@ -89,6 +95,8 @@ class SMTPClientPool:
         content_timeout: float | None = None,
         retry: Retry | None = None,
         token: TokenFunction | None = None,
+        environment: jinja2.Environment | None = None,
+        dry_run: str | os.PathLike[str] | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
         max_idle: float | None = 60.0,
@@ -126,6 +134,8 @@ class SMTPClientPool:
             "command_seconds": timeout,
             "content_seconds": content_timeout,
         }
+        self._environment = environment
+        self._dry_run = dry_run
         self._retry = retry
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
@@ -140,18 +150,25 @@ class SMTPClientPool:
         :raises InvalidConnection: naming a field of the Connection that cannot be used.
         """
         # aiosmtplib is imported when it is used.
+        from airflow_provider_async.smtp.dry_run import DrySession
         from airflow_provider_async.smtp.login import Connecting, connect_retry
         from airflow_provider_async.smtp.session import Session, is_broken
 
         if self._opened is not None:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
-        # Reading the authorities' certificates takes 20 ms and more: once, for all connections.
-        tls = await asyncio.to_thread(options.tls)
-        connecting = Connecting(options, tls, self._hook.token)
+        connect: Callable[[], Awaitable[Session]]
+        throttle = Throttle(rate=options.limits.rate, recipients_per_day=options.limits.recipients_per_day)
+        if self._dry_run is None:
+            # Reading the authorities' certificates takes 20 ms and more: once, for all connections.
+            tls = await asyncio.to_thread(options.tls)
+            connect = partial(Session.open, Connecting(options, tls, self._hook.token), options)
+        else:
+            connect = partial(DrySession.open, self._dry_run)
+            throttle = Throttle(rate=None, recipients_per_day=None)
         pool: Pool[Session, Session] = Pool(
-            partial(Session.open, connecting, options),
-            close=Session.close,
+            connect,
+            close=lambda session: session.close(),
             size=options.limits.pool_size,
             is_usable=lambda session: session.is_usable,
             is_broken=is_broken,
@@ -164,8 +181,7 @@ class SMTPClientPool:
             name=self._name,
         )
         await pool.__aenter__()
-        limits = options.limits
-        self._opened = pool, options, Throttle(rate=limits.rate, recipients_per_day=limits.recipients_per_day)
+        self._opened = pool, options, throttle
         return self
 
     async def __aexit__(
@@ -177,6 +193,10 @@ class SMTPClientPool:
         """End what was begun and close the connections, as leaving ``async with`` does."""
         await self._open[0].close()
 
+    def _composer(self, options: SMTPOptions) -> Composer:
+        # Templates stay compiled for one piece of work.
+        return Composer(from_email=options.from_email, environment=self._environment)
+
     async def _read(self) -> SMTPOptions:
         options = await self._hook.read()
         limits: Limits = options.limits if self._preset is None else PRESETS[self._preset]
@@ -186,7 +206,7 @@ class SMTPClientPool:
 
     async def send(
         self,
-        message: Mail,
+        message: Sendable,
         *,
         on_unknown: OnUnknown = "report",
         retry: Retry | None = None,
@@ -204,7 +224,7 @@ class SMTPClientPool:
 
     def send_many(
         self,
-        messages: Iterable[Mail] | AsyncIterable[Mail],
+        messages: Iterable[Sendable] | AsyncIterable[Sendable],
         *,
         on_unknown: OnUnknown = "report",
         limit: int | None = None,
@@ -212,11 +232,13 @@ class SMTPClientPool:
         retry: Retry | None = None,
         label: str | None = None,
         raise_on: RaiseOn | None = "all",
-    ) -> Sending[Mail]:
+    ) -> Sending[Sendable]:
         """
         Send many messages, and iterate over the results as they come, one for each recipient.
 
-        :param messages: an iterable or an async iterable, of any length.
+        :param messages: an iterable or an async iterable, of any length, of messages of this package, those of the
+            standard library (``email.message.EmailMessage``) or mails. What of them cannot be sent, a bad address or a
+            template that is none, is a result: ``rejected``.
         :param on_unknown: what becomes of a mail that the server may have taken, because the connection was lost before
             it answered: ``report`` it as unknown, or ``resend`` it, with the same Message-ID.
         :param limit: how many connections at once; ``pool_size`` by default and at most.
@@ -235,9 +257,9 @@ class SMTPClientPool:
         if raise_on not in ("any", "all", None):
             raise ValueError(f"raise_on must be 'any', 'all' or None, not {raise_on!r}")
         size = options.limits.pool_size
-        sending: Sending[Mail] = Sending(
+        sending: Sending[Sendable] = Sending(
             pool,
-            lambda message: message,
+            self._composer(options).prepare,
             messages,
             throttle=throttle,
             connections=size if limit is None else min(limit, size),
@@ -259,7 +281,10 @@ class SMTPClientPool:
         :raises PoolTimeout: if none was free within the acquire time-out.
         :raises PoolConnectError: if the login is refused.
         :raises PoolClosed: if the pool is closed, or is being closed.
+        :raises RuntimeError: in a dry run, which has none.
         """
+        if self._dry_run is not None:
+            raise RuntimeError(f"{self._name} is a dry run: it has no connection to give away")
         async with self._open[0].lease() as session:
             try:
                 yield session.hand_back()

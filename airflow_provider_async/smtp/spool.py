@@ -141,7 +141,7 @@ class Spool:
             os.close(handle)
 
     async def _send_all(self, connect: Callable[[], AbstractAsyncContextManager[Sender]]) -> None:
-        endings = (_DEFERRED, _WAITING)
+        endings: tuple[str, ...] = (_DEFERRED, _WAITING)
         async with connect() as sender:
             while mails := {path: self._read(path) for path in self._paths(*endings)}:
                 results: dict[str, list[SendResult]] = {mail.message_id: [] for mail in mails.values()}

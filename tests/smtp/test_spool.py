@@ -23,6 +23,7 @@ from tests.smtp.reading import message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from airflow_provider_async.smtp import Mail
@@ -152,10 +153,8 @@ async def test_a_mail_that_waits_for_another_process_is_sent_when_that_dies(spoo
 
 
 async def test_an_error_of_the_server_leaves_the_mail(spool: Spool) -> None:
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Server]:
+    def connect() -> AbstractAsyncContextManager[Server]:
         raise ConnectionError("nobody there")
-        yield
 
     with pytest.raises(ConnectionError, match="nobody there"):
         await spool.deliver(spool.put(mail_to("jane")), connect)
