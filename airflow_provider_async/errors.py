@@ -20,6 +20,7 @@ __all__ = [
     "InvalidConnection",
     "InvalidMessage",
     "IteratorClosed",
+    "NotificationNotSent",
     "OperationTimeout",
     "PaginationError",
     "PoolClosed",
@@ -73,7 +74,11 @@ class InvalidConnection(AsyncProviderError, ValueError):
 
 
 class InvalidMessage(AsyncProviderError, ValueError):
-    """A message cannot be sent as it is: an address, a header or an attachment cannot be used."""
+    """A message cannot be sent as it is: a bad address, a header that would be two, or nobody to send it to."""
+
+
+class NotificationNotSent(AsyncProviderError):
+    """A notification was refused by the server, or did not get to it in time."""
 
 
 class SendFailed(AsyncProviderError):

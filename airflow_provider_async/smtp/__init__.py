@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
 from airflow_provider_async.smtp.mail import Mail
+from airflow_provider_async.smtp.message import Attachment, Message
 from airflow_provider_async.smtp.pool import SMTPClientPool
 from airflow_provider_async.smtp.results import Refusal, SendReport, SendResult
 
-__all__ = ["AsyncSMTPHook", "Mail", "Refusal", "SMTPClientPool", "SendReport", "SendResult"]
+__all__ = ["AsyncSMTPHook", "Attachment", "Mail", "Message", "Refusal", "SMTPClientPool", "SendReport", "SendResult"]

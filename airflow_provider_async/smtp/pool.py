@@ -13,23 +13,26 @@ from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
+from airflow_provider_async.smtp.compose import Composer, key_of
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
-from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW
+from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW, checked_key
 from airflow_provider_async.smtp.options import PRESETS
 from airflow_provider_async.smtp.sending import Sending
 from airflow_provider_async.smtp.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    import os
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
     from types import TracebackType
 
     import aiosmtplib
+    import jinja2
 
     from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.pool import PoolStatistics
+    from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.login import TokenFunction
-    from airflow_provider_async.smtp.mail import Mail
     from airflow_provider_async.smtp.options import Limits, Rate, SMTPOptions
     from airflow_provider_async.smtp.results import SendResult
     from airflow_provider_async.smtp.sending import OnUnknown, RaiseOn
@@ -70,6 +73,9 @@ class SMTPClientPool:
     :param retry: the policy for mails: by default as often as the Connection's ``retry_limit`` says, five times, within
         ten minutes.
     :param token: returns a token for XOAUTH2, async or not; asked at each login.
+    :param environment: of Jinja, for the templates of messages; by default that of the running task's DAG.
+    :param dry_run: a folder into which each mail is written, as a file that mail programs open, instead of being sent;
+        its results are those of a server that takes everything. No connection is opened.
     :param acquire_timeout: seconds that a connection is waited for.
     :param close_timeout: seconds that mails in flight have to end when the pool closes.
     :param max_idle: seconds after which an unused connection is closed; servers do so after some minutes themselves.
@@ -92,6 +98,8 @@ class SMTPClientPool:
         content_timeout: float | None = None,
         retry: Retry | None = None,
         token: TokenFunction | None = None,
+        environment: jinja2.Environment | None = None,
+        dry_run: str | os.PathLike[str] | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
         max_idle: float | None = 60.0,
@@ -129,6 +137,8 @@ class SMTPClientPool:
             "command_seconds": timeout,
             "content_seconds": content_timeout,
         }
+        self._environment = environment
+        self._dry_run = dry_run
         self._retry = retry
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
@@ -143,18 +153,30 @@ class SMTPClientPool:
         :raises InvalidConnection: naming a field of the Connection that cannot be used.
         """
         # aiosmtplib is imported when it is used.
+        from airflow_provider_async.smtp.dry_run import DrySession
         from airflow_provider_async.smtp.login import Connecting, connect_retry
         from airflow_provider_async.smtp.session import Session, is_broken
 
         if self._opened is not None:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
-        # Reading the authorities' certificates takes 20 ms and more: once, for all connections.
-        tls = await asyncio.to_thread(options.tls)
-        connecting = Connecting(options, tls, self._hook.token)
+        connect: Callable[[], Awaitable[Session]]
+        policy = self._retry or _RETRY
+        throttle = Throttle(
+            rate=options.limits.rate,
+            recipients_per_day=options.limits.recipients_per_day,
+            pause=Pause(initial_seconds=policy.initial_seconds, max_seconds=policy.max_seconds),
+        )
+        if self._dry_run is None:
+            # Reading the authorities' certificates takes 20 ms and more: once, for all connections.
+            tls = await asyncio.to_thread(options.tls)
+            connect = partial(Session.open, Connecting(options, tls, self._hook.token), options)
+        else:
+            connect = partial(DrySession.open, self._dry_run)
+            throttle = Throttle()
         pool: Pool[Session, Session] = Pool(
-            partial(Session.open, connecting, options),
-            close=Session.close,
+            connect,
+            close=lambda session: session.close(),
             size=options.limits.pool_size,
             is_usable=lambda session: session.is_usable,
             is_broken=is_broken,
@@ -167,13 +189,6 @@ class SMTPClientPool:
             name=self._name,
         )
         await pool.__aenter__()
-        limits = options.limits
-        policy = self._retry or _RETRY
-        throttle = Throttle(
-            rate=limits.rate,
-            recipients_per_day=limits.recipients_per_day,
-            pause=Pause(initial_seconds=policy.initial_seconds, max_seconds=policy.max_seconds),
-        )
         self._opened = pool, options, throttle
         return self
 
@@ -186,6 +201,10 @@ class SMTPClientPool:
         """End what was begun and close the connections, as leaving ``async with`` does."""
         await self._open[0].close()
 
+    def _composer(self, options: SMTPOptions) -> Composer:
+        # Templates stay compiled for one piece of work.
+        return Composer(from_email=options.from_email, environment=self._environment)
+
     async def _read(self) -> SMTPOptions:
         options = await self._hook.read()
         limits: Limits = options.limits if self._preset is None else PRESETS[self._preset]
@@ -195,7 +214,7 @@ class SMTPClientPool:
 
     async def send(
         self,
-        message: Mail,
+        message: Sendable,
         *,
         on_unknown: OnUnknown = "report",
         retry: Retry | None = None,
@@ -213,10 +232,10 @@ class SMTPClientPool:
 
     def send_many(
         self,
-        messages: Iterable[Mail] | AsyncIterable[Mail],
+        messages: Iterable[Sendable] | AsyncIterable[Sendable],
         *,
         resume: str | None = None,
-        key: Callable[[Mail], Key] | None = None,
+        key: Callable[[Sendable], Key] | None = None,
         window: int | None = None,
         on_unknown: OnUnknown = "report",
         limit: int | None = None,
@@ -224,15 +243,18 @@ class SMTPClientPool:
         retry: Retry | None = None,
         label: str | None = None,
         raise_on: RaiseOn | None = "all",
-    ) -> Sending[Mail]:
+    ) -> Sending[Sendable]:
         """
         Send many messages, and iterate over the results as they come, one for each recipient.
 
-        :param messages: an iterable or an async iterable, of any length.
+        :param messages: an iterable or an async iterable, of any length, of messages of this package, those of the
+            standard library (``email.message.EmailMessage``) or mails. What of them cannot be sent, a bad address or a
+            template that is none, is a result: ``rejected``.
         :param resume: a name under which is kept what became of each recipient, in a task or a block of
             :func:`~airflow_provider_async.resumable`: the next try sends to those that are left. Before a message is
             sent, it is written down that it is going to be; what the server has taken is never sent again.
-        :param key: what tells one message from another of the same name; by default its Message-ID.
+        :param key: what tells one message from another; by default as
+            :attr:`Message.resume_key <airflow_provider_async.smtp.Message.resume_key>` says, or a mail's Message-ID.
         :param window: how many messages may be on their way without their outcome written down, 100 by default: as many
             at most are unknown after ``kill -9``. Fewer cost more time.
         :param on_unknown: what becomes of a mail that the server may have taken, because the connection was lost before
@@ -256,9 +278,9 @@ class SMTPClientPool:
         if resume is None and (key is not None or window is not None):
             raise ValueError("key and window are for resume, which is not given")
         size = options.limits.pool_size
-        sending: Sending[Mail] = Sending(
+        sending: Sending[Sendable] = Sending(
             pool,
-            lambda message, _: message,
+            self._composer(options).prepare,
             messages,
             throttle=throttle,
             connections=size if limit is None else min(limit, size),
@@ -268,8 +290,9 @@ class SMTPClientPool:
             on_unknown=on_unknown,
             raise_on=raise_on,
             label=label or "send_many",
-            resume=resume,
-            key=key or (lambda message: message.message_id),
+            # A dry run sends nothing, so there is nothing that must not be sent again.
+            resume=resume if self._dry_run is None else None,
+            key=key_of if key is None else partial(checked_key, key),
             window=DEFAULT_WINDOW if window is None else window,
         )
         pool.attach(sending)
@@ -283,7 +306,10 @@ class SMTPClientPool:
         :raises PoolTimeout: if none was free within the acquire time-out.
         :raises PoolConnectError: if the login is refused.
         :raises PoolClosed: if the pool is closed, or is being closed.
+        :raises RuntimeError: in a dry run, which has none.
         """
+        if self._dry_run is not None:
+            raise RuntimeError(f"{self._name} is a dry run: it has no connection to give away")
         async with self._open[0].lease() as session:
             try:
                 yield session.hand_back()
