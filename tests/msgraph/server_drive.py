@@ -66,6 +66,7 @@ class Drive:
     url_lifetime: int | None = None
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    key_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add(self, name: str, content: bytes, **options: Any) -> File:  # noqa: ANN401 - a file's fields
         file = File(f"item{next(self.numbers)}", name, content, **options)
@@ -97,9 +98,14 @@ def fill(server: GraphServer) -> None:
     server.data["drive"] = Drive()
 
 
+def elsewhere(server: GraphServer) -> str:
+    """Return the root of pre-authenticated URLs, which are on another host."""
+    return f"{server.url.replace('127.0.0.1', 'localhost')}/public"
+
+
 def describe(server: GraphServer, file: File) -> dict[str, Any]:
     drive = drive_of(server)
-    key = f"key{next(drive.numbers)}"
+    key = f"key{next(drive.key_numbers)}"
     drive.keys[key] = (file.id, 0)
     made = {
         "quickXorHash": QuickXorHash(file.content).base64(),
@@ -114,7 +120,7 @@ def describe(server: GraphServer, file: File) -> dict[str, Any]:
         "eTag": f'"{{{file.id}}},{file.version}"',
         "parentReference": {"driveId": drive.id, "id": "root"},
         "file": {"mimeType": "text/plain", "hashes": {name: made[name] for name in file.hashes}},
-        "@microsoft.graph.downloadUrl": f"{server.url}/public/content/{key}?tempauth=secret",
+        "@microsoft.graph.downloadUrl": f"{elsewhere(server)}/content/{key}?tempauth=secret",
         **file.lies,
     }
 
@@ -198,9 +204,9 @@ def create_session(server: GraphServer, request: GraphRequest, names: dict[str, 
         return _MISSING
     if conflict == "fail" and drive.named(name) is not None:
         return _created(server, None)
-    key = f"session{next(drive.numbers)}"
+    key = f"session{next(drive.key_numbers)}"
     drive.sessions[key] = Session(name, conflict)
-    return GraphAnswer(body={"uploadUrl": f"{server.url}/public/upload/{key}?secret=1", **_expected(Session("", ""))})
+    return GraphAnswer(body={"uploadUrl": f"{elsewhere(server)}/upload/{key}?secret=1", **_expected(Session("", ""))})
 
 
 def _expected(session: Session) -> dict[str, Any]:
