@@ -57,6 +57,7 @@ class GraphSender(Caller):
 
     async def status_error(self, call: Call, response: ClientResponse) -> GraphError:
         """Return Graph's error."""
+        self.note_quota(response.headers.get(USED))
         data, request = await read_failure(response), self.describe(call)
         error = status_error(call, response, data, request, self.redactor)
         if call.is_anonymous:
