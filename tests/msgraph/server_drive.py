@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.msgraph.quickxorhash import QuickXorHash
@@ -18,15 +19,23 @@ from tests.msgraph.server_core import GraphAnswer, Routes, error
 from tests.msgraph.server_paging import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.msgraph.server_core import GraphRequest, GraphServer
 
 ROUTES = Routes()
 
+_OK = 200
 _UNIT_BYTES = 320 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _RANGE = re.compile(r"bytes=(\d+)-")
+
+
+HASHES: dict[str, Callable[[bytes], str]] = {
+    "quickXorHash": lambda content: QuickXorHash(content).base64(),
+    "sha1Hash": lambda content: hashlib.sha1(content).hexdigest().upper(),
+    "sha256Hash": lambda content: hashlib.sha256(content).hexdigest().upper(),
+}
 
 
 @dataclass
@@ -107,11 +116,6 @@ def describe(server: GraphServer, file: File) -> dict[str, Any]:
     drive = drive_of(server)
     key = f"key{next(drive.key_numbers)}"
     drive.keys[key] = (file.id, 0)
-    made = {
-        "quickXorHash": QuickXorHash(file.content).base64(),
-        "sha1Hash": hashlib.sha1(file.content).hexdigest().upper(),
-        "sha256Hash": hashlib.sha256(file.content).hexdigest().upper(),
-    }
     return {
         "id": file.id,
         "name": file.name,
@@ -119,7 +123,7 @@ def describe(server: GraphServer, file: File) -> dict[str, Any]:
         "cTag": f'"c:{{{file.id}}},{file.version}"',
         "eTag": f'"{{{file.id}}},{file.version}"',
         "parentReference": {"driveId": drive.id, "id": "root"},
-        "file": {"mimeType": "text/plain", "hashes": {name: made[name] for name in file.hashes}},
+        "file": {"mimeType": "text/plain", "hashes": {name: HASHES[name](file.content) for name in file.hashes}},
         "@microsoft.graph.downloadUrl": f"{elsewhere(server)}/content/{key}?tempauth=secret",
         **file.lies,
     }
@@ -127,9 +131,14 @@ def describe(server: GraphServer, file: File) -> dict[str, Any]:
 
 @ROUTES.on("GET", "/(?:me/drive|drives/[^/]+)/root/children")
 def list_children(server: GraphServer, request: GraphRequest, _: dict[str, str]) -> GraphAnswer:
-    folder = {"id": "folder1", "name": "a folder", "size": 0, "folder": {"childCount": 0}}
-    rows = [describe(server, file) for file in drive_of(server).files.values()]
-    return listing(server, request, [*rows, folder] if server.data.get("has_folder") else rows)
+    files = drive_of(server).files
+    rows: list[dict[str, Any]] = [{"id": number} for number in files]
+    if server.data.get("has_folder"):
+        rows.append({"id": "folder1", "name": "a folder", "size": 0, "folder": {"childCount": 0}})
+    answer = listing(server, request, rows)
+    # Only what is on the page.
+    page = [row if "folder" in row else describe(server, files[row["id"]]) for row in answer.body.get("value", ())]
+    return replace(answer, body=answer.body | {"value": page}) if answer.status == _OK else answer
 
 
 def _find(server: GraphServer, names: dict[str, str]) -> File | None:
