@@ -135,7 +135,11 @@ class Caller(Sender):
             call.checks_status = True
             response = await self.send(call)
             return PageResponse(
-                url=response.url, status=response.status, headers=response.headers, body=response.json()
+                url=response.url,
+                status=response.status,
+                headers=response.headers,
+                body=response.json(),
+                excerpt=partial(self.redactor.excerpt, response.body),
             )
 
         return fetch

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow_provider_async.http.options import (
-    DEFAULT_MAX_CONCURRENCY,
     DEFAULT_MAX_REDIRECTS,
     DEFAULT_SECONDS,
     HTTPOptions,
@@ -35,7 +34,9 @@ _OPTIONS = frozenset(
         "cert",
         "check_response",
         "max_concurrency",
+        "max_connections",
         "max_redirects",
+        "max_requests",
         "proxies",
         "proxy",
         "rate",
@@ -116,8 +117,9 @@ def read_options(connection: ConnectionFields, conn_id: str) -> HTTPOptions:
         follows_redirects=extras.boolean("allow_redirects") is not False,
         max_redirects=extras.count("max_redirects") or DEFAULT_MAX_REDIRECTS,
         checks_status=extras.boolean("check_response") is not False,
-        max_concurrency=extras.count("max_concurrency") or DEFAULT_MAX_CONCURRENCY,
+        **HTTPOptions.concurrency(extras.concurrency("max_concurrency")),
         rate=extras.rate("rate"),
+        limits=extras.limits(),
     )
 
 

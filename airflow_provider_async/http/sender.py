@@ -15,6 +15,7 @@ from aiohttp import ClientTimeout
 from aiolimiter import AsyncLimiter
 from multidict import istr
 
+from airflow_provider_async.core.governor import Load
 from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.work import working_on
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from airflow_provider_async.core.lease import Lease
-    from airflow_provider_async.http.options import HTTPOptions, Rate
+    from airflow_provider_async.core.limits import Rate
+    from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["FORM", "Answer", "Sender"]
@@ -98,6 +100,7 @@ class Sender:
     :param options: what the Connection and the caller say.
     :param lease: lends a transport for one request.
     :param retry: the policy.
+    :ivar limit: no more leases are kept between requests.
     :ivar watched: the time-outs of a request whose answer is read as a whole; the others are kept here.
     :ivar unbounded: the time-outs of one whose answer may take any time, as long as something comes.
     """
@@ -115,6 +118,10 @@ class Sender:
         self._waiting = 0
         self._spare: list[Turn] = []
         self._is_closing = False
+        self._ended = 0
+        self._failed = 0
+        self._refused = 0
+        self.limit = options.max_concurrency
         self.pause = Pause(initial_seconds=self._retry.initial_seconds, max_seconds=self._retry.max_seconds)
         self._watch = Watch(options.read_seconds, options.total_seconds)
         self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
@@ -178,12 +185,14 @@ class Sender:
         """Give back what :meth:`open` returned. A body that was not read to its end takes its connection with it."""
         turn, response, watched = answer
         self._in_flight -= 1
+        self._ended += 1
         if watched is not None:
             self._watch.end(watched)
         if response is not None:
             response.release()
         # Kept for the next request while others are in flight: the pool's own way costs a fiftieth of a small one.
-        if self._in_flight and not self._waiting and not self._is_closing:
+        kept = self._in_flight and not self._waiting and not self._is_closing
+        if kept and self._in_flight + len(self._spare) < self.limit:
             self._spare.append(turn)
             return
         turn[0].give_back()
@@ -195,6 +204,10 @@ class Sender:
         self._is_closing = True
         while self._spare:
             self._spare.pop()[0].give_back()
+
+    def load(self) -> Load:
+        """Tell what has become of requests."""
+        return Load(self._ended, self._in_flight, failed=self._failed, refused=self._refused)
 
     def failure(self, call: Call, error: Exception) -> Exception:
         """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
@@ -292,6 +305,7 @@ class Sender:
 
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
         """Wait for the next attempt, or raise the error if there is none."""
+        self._failed += policy.is_overload(error)
         if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
         throttled = policy.is_throttling(error)
@@ -324,6 +338,7 @@ class Sender:
         raise error
 
     def _throttle(self, seconds: float | None, began: float) -> None:
+        self._refused += 1
         if seconds is None or seconds < _SHORTEST_PAUSE:
             self.pause.refused(began)
         elif seconds <= self._retry.budget_seconds:

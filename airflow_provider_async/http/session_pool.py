@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 from airflow_provider_async.errors import PoolClosed
+from airflow_provider_async.http.hook import start
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_async.core.pool import Closeable, Pool, PoolStatistics
+    from airflow_provider_async.core.attached import Closeable
+    from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.http.sender import Sender
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["SessionPool"]
@@ -28,8 +31,8 @@ class SessionPool(ABC):
         """What errors call it."""
 
     @abstractmethod
-    async def _open(self) -> Pool[Transport, Transport]:
-        """Read the Connection, and make what is needed to send requests and the pool that it leases from."""
+    async def _open(self) -> tuple[Pool[Transport, Transport], Sender]:
+        """Read the Connection, and make what sends requests and the pool that it leases from."""
 
     async def __aenter__(self) -> Self:
         """
@@ -39,8 +42,9 @@ class SessionPool(ABC):
         """
         if self._pool is not None:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
-        self._pool = await self._open()
+        self._pool, sender = await self._open()
         await self._pool.__aenter__()
+        start(self._pool, sender)
         return self
 
     async def __aexit__(

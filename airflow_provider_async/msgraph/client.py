@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_async.errors import InvalidBody, PoolClosed
 from airflow_provider_async.http.pages import JSONLink
-from airflow_provider_async.http.pagination import MOST_EMPTY_PAGES, paginate
+from airflow_provider_async.http.paginate import MOST_EMPTY_PAGES, paginate
 from airflow_provider_async.http.requests import PageRequest
 from airflow_provider_async.msgraph.advanced import CONSISTENCY, EVENTUAL, advanced_params
 from airflow_provider_async.msgraph.models import model_reader, rows_reader
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from kiota_abstractions.serialization import Parsable
 
+    from airflow_provider_async.core.attached import Closeable
     from airflow_provider_async.core.checkpoint import JSON
-    from airflow_provider_async.core.pool import Closeable
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.response import Response
@@ -279,7 +279,7 @@ class MSGraphClient:
 
         :param url: of the first page, as for :meth:`request`, like ``params`` and ``headers``, which go with each page.
         :param as_model: as for :meth:`get`.
-        :param prefetch: as for :func:`~airflow_provider_async.http.pagination.paginate`, like all that follow.
+        :param prefetch: as for :func:`~airflow_provider_async.http.paginate.paginate`, like all that follow.
         :return: rows with ``async for``, or pages by ``.pages()``.
         """
         sender = self.sender

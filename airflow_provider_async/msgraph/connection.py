@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_async.http.connection import read_url, read_verify
-from airflow_provider_async.http.options import DEFAULT_MAX_CONCURRENCY, HTTPOptions
+from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.msgraph.credentials import CREDENTIALS, Identity
 from airflow_provider_async.runtime.extras import Extras, invalid
 
@@ -88,8 +88,9 @@ def read_options(
         verify=read_verify(extras),
         proxies=_proxies(extras) if proxies is None else dict(proxies),
         trust_env=extras.boolean("trust_env") is True,
-        max_concurrency=extras.count("max_concurrency") or DEFAULT_MAX_CONCURRENCY,
+        **HTTPOptions.concurrency(extras.concurrency("max_concurrency")),
         rate=extras.rate("rate"),
+        limits=extras.limits(),
     )
     # Airflow's hook asks for a token of the global cloud wherever the host is, which no other cloud takes.
     audience = f"https://{name}" if name in _AUTHORITIES else DEFAULT_HOST

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_async.http.hook import transport_pool
+from airflow_provider_async.http.hook import start, transport_pool
 from airflow_provider_async.msgraph.client import MSGraphClient
 from airflow_provider_async.msgraph.connection import read_options
 from airflow_provider_async.msgraph.credentials import GraphToken
@@ -121,11 +121,11 @@ class AsyncMSGraphHook:
 
         options, name = await self.read(), f"AsyncMSGraphHook({self.conn_id!r})"
         token = self.token(options, name=name)
-        http = replace(options.http, auth=token)
+        http = replace(options.http, auth=token).within_limits()
         try:
             async with transport_pool(http, name=name) as pool:
                 sender = GraphSender(http, pool.lease)
-                pool.attach(sender)
+                start(pool, sender)
                 yield MSGraphClient(sender)
         finally:
             await token.close()

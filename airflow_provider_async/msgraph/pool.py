@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.http.hook import transport_pool
+from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.msgraph.files import GraphFiles
 from airflow_provider_async.msgraph.hook import AsyncMSGraphHook
 
@@ -16,12 +18,14 @@ if TYPE_CHECKING:
 
     from azure.core.credentials_async import AsyncTokenCredential
 
+    from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.connection import ConnectionFields
-    from airflow_provider_async.http.options import Rate
     from airflow_provider_async.http.transport import Transport
     from airflow_provider_async.msgraph.credentials import GraphToken
+    from airflow_provider_async.msgraph.sender import GraphSender
 
 __all__ = ["MSGraphClientPool"]
 
@@ -43,7 +47,7 @@ class MSGraphClientPool(GraphFiles):
     :param conn_id: the id of an ``msgraph`` Connection.
     :param api_version: ``v1.0`` or ``beta``; by default the Connection's, or ``v1.0``.
     :param scopes: what the token is for; by default the Connection's, or all that the application was granted.
-    :param max_concurrency: requests in flight, 16 by default.
+    :param max_concurrency: requests in flight, 16 by default; ``auto`` finds out how many are best, up to 128.
     :param rate: how many requests may begin in a second, or a tuple of a number and seconds; spread evenly.
     :param timeout: seconds for reaching the server, and between two pieces of an answer; 60 by default.
     :param total_timeout: seconds for one answer that is read as a whole; 300 by default.
@@ -58,6 +62,8 @@ class MSGraphClientPool(GraphFiles):
     :param max_body_bytes: no answer that is read as a whole may be larger, after decompression; 256 MiB by default.
     :param acquire_timeout: seconds that a request waits for its turn, pauses apart.
     :param close_timeout: seconds that requests have to end when the pool closes.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``,
+        ``max_requests`` and ``rate``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 
@@ -67,7 +73,7 @@ class MSGraphClientPool(GraphFiles):
         *,
         api_version: str | None = None,
         scopes: str | Iterable[str] | None = None,
-        max_concurrency: int | None = None,
+        max_concurrency: Concurrency | None = None,
         rate: Rate | None = None,
         timeout: float | None = None,
         total_timeout: float | None = None,
@@ -79,14 +85,15 @@ class MSGraphClientPool(GraphFiles):
         max_body_bytes: int | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
         super().__init__()
         if isinstance(allowed_hosts, str):
             raise TypeError("allowed_hosts is one text, not an iterable of hosts")
-        for argument, value in (("max_concurrency", max_concurrency), ("max_body_bytes", max_body_bytes)):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, not {value}")
+        check_concurrency("max_concurrency", max_concurrency)
+        if max_body_bytes is not None and max_body_bytes < 1:
+            raise ValueError(f"max_body_bytes must be at least 1, not {max_body_bytes}")
         numbers = rate if isinstance(rate, tuple) else (rate,)
         for argument, seconds in (("total_timeout", total_timeout), *(("rate", number) for number in numbers)):
             if seconds is not None and not 0 < seconds < float("inf"):
@@ -103,18 +110,19 @@ class MSGraphClientPool(GraphFiles):
             connection=connection,
         )
         self._retry = retry
+        self._shard = shard
         self._allowed_hosts = tuple(allowed_hosts)
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
         self._overrides: dict[str, Any] = {
-            "max_concurrency": max_concurrency,
+            **HTTPOptions.concurrency(max_concurrency),
             "rate": rate,
             "total_seconds": total_timeout,
             "max_body_bytes": max_body_bytes,
         }
         self._token: GraphToken | None = None
 
-    async def _open(self) -> Pool[Transport, Transport]:
+    async def _open(self) -> tuple[Pool[Transport, Transport], GraphSender]:
         # aiohttp takes a fifth of a second to import: a DAG file is parsed without it.
         from airflow_provider_async.msgraph.sender import GraphSender
 
@@ -125,13 +133,12 @@ class MSGraphClientPool(GraphFiles):
             auth=self._token,
             allowed_hosts=(*options.http.allowed_hosts, *self._allowed_hosts),
             **{name: value for name, value in self._overrides.items() if value is not None},
-        )
+        ).within_limits(self._shard)
         pool = transport_pool(
             http, name=self._name, acquire_timeout=self._acquire_timeout, close_timeout=self._close_timeout
         )
-        self._sender = GraphSender(http, pool.lease, retry=self._retry)
-        pool.attach(self._sender)
-        return pool
+        sender = self._sender = GraphSender(http, pool.lease, retry=self._retry)
+        return pool, sender
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
