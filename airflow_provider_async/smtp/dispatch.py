@@ -291,6 +291,7 @@ class Dispatch(Generic[T]):
             try:
                 async with self._pool.lease() as session:
                     self._sending.add(me)
+                    self._outbox.arrive()
                     await session.send(courier)
             except PoolTimeout as error:
                 # The server may take no more connections than there are.
@@ -302,6 +303,8 @@ class Dispatch(Generic[T]):
                     # A connection that comes to nothing at all is a reason to slow down.
                     self._throttle.pause.refused(began)
             finally:
+                if me not in self._sending:
+                    self._outbox.arrive()
                 self._sending.discard(me)
 
     def _give_up(self, error: PoolTimeout) -> None:
