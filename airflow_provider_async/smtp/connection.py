@@ -132,6 +132,7 @@ def limits_of(extras: Extras) -> Limits:
         "rate": extras.rate("rate"),
         "recipients_per_day": extras.count("recipients_per_day"),
         "recipients_per_envelope": extras.count("recipients_per_envelope"),
+        "max_connections": extras.count("max_connections"),
     }
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 
