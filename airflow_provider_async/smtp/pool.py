@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.compose import Sendable
-    from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.dispatch import OnUnknown
     from airflow_provider_async.smtp.login import TokenFunction
     from airflow_provider_async.smtp.options import Limits, SMTPOptions
