@@ -19,8 +19,8 @@ class Piece(Payload):
     """
     Bytes that are sent portion by portion, and from their beginning each time.
 
-    aiohttp sends a request by itself again that a kept connection has lost, and older ones of it then go on with a file,
-    or with ``io.BytesIO``, where that was; of bytes as such it warns that they take long.
+    aiohttp sends a request by itself again that a kept connection has lost, and older ones then go on with a file, or
+    with ``io.BytesIO``, where that was; of bytes as such it warns that they take long.
 
     :param data: the bytes.
     """
