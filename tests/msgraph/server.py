@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tests.msgraph import server_batch, server_directory, server_drive, server_mail
+from tests.msgraph import server_batch, server_delta, server_directory, server_drive, server_mail
 from tests.msgraph.server_core import GraphServer
 from tests.msgraph.server_paging import Paging
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-PARTS = {"batch": server_batch, "drive": server_drive, "mail": server_mail, "directory": server_directory}
+PARTS = {
+    "batch": server_batch,
+    "delta": server_delta,
+    "drive": server_drive,
+    "mail": server_mail,
+    "directory": server_directory,
+}
 
 
 @asynccontextmanager
