@@ -51,6 +51,9 @@ async def get_connection(conn_id: str) -> Connection:
     :raises AirflowNotFoundException: if there is none
     :return: the Connection
     """
+    if compat.is_triggerer():
+        # Its channel belongs to the loop that runs the triggers.
+        return await compat.get_connection_in_triggerer(conn_id)
     return await in_thread(lambda: compat.get_connection(conn_id))
 
 
