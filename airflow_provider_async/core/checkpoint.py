@@ -26,7 +26,7 @@ from airflow_provider_async.core.envelope import Unusable, seal, unseal
 from airflow_provider_async.core.keys import KeySet
 from airflow_provider_async.errors import CheckpointError
 
-__all__ = ["JSON", "Checkpoint", "CheckpointStore"]
+__all__ = ["JSON", "Checkpoint", "CheckpointStore", "decode_keys", "encode_keys"]
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Checkpoint:
             while (text := await self._store.get(key := self._page_key(attempt, number))) is not None:
                 self._kept.add(key)
                 page = unseal(text, self._identity)
-                found = _decode(str(page.get("keys")))
+                found = decode_keys(str(page.get("keys")))
                 hashes.extend(found)
                 if self._keeps_results:
                     results = page.get("results")
@@ -202,7 +202,7 @@ class Checkpoint:
 
     async def _save_page(self, page: _Page) -> None:
         key = self._page_key(self._attempt, page.number)
-        content: dict[str, JSON] = {"keys": _encode(page.hashes)}
+        content: dict[str, JSON] = {"keys": encode_keys(page.hashes)}
         if self._keeps_results:
             content["results"] = [json.loads(text) for text in page.results]
         self._kept.add(key)
@@ -225,11 +225,17 @@ class Checkpoint:
         return f"{self.name}.{self._generation}.{attempt}.{number}"
 
 
-def _encode(hashes: array[int]) -> str:
+def encode_keys(hashes: array[int]) -> str:
+    """Return hashed keys as a text of eleven letters each."""
     return base64.b64encode(struct.pack(f"<{len(hashes)}Q", *hashes)).decode("ascii")
 
 
-def _decode(text: str) -> tuple[int, ...]:
+def decode_keys(text: str) -> tuple[int, ...]:
+    """
+    Return the keys of a text that :func:`encode_keys` made.
+
+    :raises Unusable: if it is another text.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:

@@ -32,7 +32,6 @@ class Composer:
     Renders messages and makes mails of them, and lets other coroutines run meanwhile.
 
     :param from_email: the author of messages that name none.
-    :param run: as for :func:`~airflow_provider_async.smtp.prepare.prepare`.
     :param environment: as for :class:`~airflow_provider_async.smtp.templates.Renderer`, like ``context``.
     """
 
@@ -40,24 +39,23 @@ class Composer:
         self,
         *,
         from_email: str | Address | None = None,
-        run: str | None = None,
         environment: jinja2.Environment | None = None,
         context: Mapping[str, object] | None = None,
     ) -> None:
         self._from_email = from_email
-        self._run = run
         self._renderer = Renderer(environment=environment, context=context)
         self._breather = Breather()
 
-    def prepare(self, message: Sendable) -> Mail | Awaitable[Mail]:
+    def prepare(self, message: Sendable, run: str | None = None) -> Mail | Awaitable[Mail]:
         """Make a mail of a message, or return what does; a mail costs nothing."""
-        return message if isinstance(message, Mail) else self.compose(message)
+        return message if isinstance(message, Mail) else self.compose(message, run)
 
-    async def compose(self, message: Sendable) -> Mail:
+    async def compose(self, message: Sendable, run: str | None = None) -> Mail:
         """
         Make a mail of a message; a mail is returned as it is.
 
         :param message: once rendered, it is not rendered again.
+        :param run: as for :func:`~airflow_provider_async.smtp.prepare.prepare`.
         :raises InvalidMessage: naming what cannot be sent.
         """
         if isinstance(message, Mail):
@@ -67,8 +65,8 @@ class Composer:
         if isinstance(message, Message):
             message = await self._renderer.render(message)
         if _takes_long(message):
-            return await asyncio.to_thread(prepare, message, from_email=self._from_email, run=self._run)
-        return prepare(message, from_email=self._from_email, run=self._run)
+            return await asyncio.to_thread(prepare, message, from_email=self._from_email, run=run)
+        return prepare(message, from_email=self._from_email, run=run)
 
 
 def _takes_long(message: Message | EmailMessage) -> bool:

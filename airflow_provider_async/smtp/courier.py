@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.work import Work
     from airflow_provider_async.smtp.delivery import Delivery
     from airflow_provider_async.smtp.envelope import Extensions
+    from airflow_provider_async.smtp.ledger import Ledger
     from airflow_provider_async.smtp.outbox import Outbox
     from airflow_provider_async.smtp.replies import Reply
     from airflow_provider_async.smtp.results import Status
@@ -42,7 +43,7 @@ class Courier:
     :param retry: how often a delivery is tried.
     :param resends_unknown: whether what may have been taken is sent again.
     :param settle: told what became of each recipient.
-    :param leave: told which recipients are left without a result, because nothing more is sent.
+    :param ledger: where it is kept what is on its way, if it is.
     :param work: where retries are counted.
     :param clock: seconds, those of the outbox.
     :ivar settled: how many recipients have a result.
@@ -56,7 +57,7 @@ class Courier:
         retry: Retry,
         resends_unknown: bool,
         settle: Callable[[Delivery, str, Status, int | None, str], None],
-        leave: Callable[[Delivery], None],
+        ledger: Ledger | None,
         work: Work,
         clock: Callable[[], float],
     ) -> None:
@@ -66,7 +67,7 @@ class Courier:
         self._retry = retry
         self._resends_unknown = resends_unknown
         self._settle = settle
-        self._leave = leave
+        self._ledger = ledger
         self._work = work
         self._clock = clock
 
@@ -81,7 +82,7 @@ class Courier:
             if (transaction := self._transaction(delivery, extensions, chunks=chunks)) is not None:
                 delivery.began = self._clock()
                 return transaction
-            self._outbox.finish()
+            self._finish(delivery)
         return None
 
     def _transaction(self, delivery: Delivery, extensions: Extensions, *, chunks: bool) -> Transaction | None:
@@ -106,13 +107,17 @@ class Courier:
     def ended(self, transaction: Transaction) -> None:
         """Decide what becomes of each recipient of a transaction that came to its end."""
         delivery = transaction.delivery
-        again: list[tuple[str, Reply | None]] = []
+        again: list[str] = []
+        replies: list[Reply] = []
         settled, sent, throttled = self.settled, False, False
         for index, recipient in enumerate(delivery.recipients):
             status, reply = verdict(transaction, index)
             throttled = throttled or is_throttling(reply)
             if status is None or (status == "unknown" and self._resends_unknown):
-                again.append((recipient, reply))
+                again.append(recipient)
+                if reply is not None:
+                    replies.append(reply)
+                    delivery.replies[recipient] = reply
             elif reply is None:
                 self._end(delivery, recipient, status, None, _NO_ANSWER)
             else:
@@ -123,39 +128,55 @@ class Courier:
         elif sent:
             self._pause.succeeded()
         if again:
-            self._try_again(delivery, again, made_progress=self.settled > settled, is_blamed=transaction.is_blamed)
+            delivery.recipients = tuple(again)
+            # What was refused together with others that were taken, such as the recipients beyond a server's limit, is
+            # on its way; and what was merely behind another mail when that lost the connection has not failed.
+            has_failed = self.settled == settled and (bool(replies) or transaction.is_blamed)
+            self._try_again(delivery, replies, has_failed=has_failed)
+            self._outbox.finish()
+        else:
+            self._finish(delivery)
+
+    def _finish(self, delivery: Delivery) -> None:
+        if self._ledger is not None:
+            self._ledger.finish(delivery)
         self._outbox.finish()
 
-    def _try_again(
-        self, delivery: Delivery, again: list[tuple[str, Reply | None]], *, made_progress: bool, is_blamed: bool
-    ) -> None:
-        now = self._clock()
-        # The longest wait that any of them was asked for; those of one envelope stay together.
-        replies = [reply for _, reply in again if reply is not None]
-        delivery.recipients = tuple(recipient for recipient, _ in again)
+    def _try_again(self, delivery: Delivery, replies: list[Reply], *, has_failed: bool) -> None:
         if self._outbox.is_closed:
-            self._leave(delivery)
+            self._withdraw(delivery)
             return
+        now = self._clock()
         seconds = 0.0
-        # What was refused together with others that were taken, such as the recipients beyond a server's limit, is on
-        # its way; and what was merely behind another mail when that lost the connection has not failed.
-        if not made_progress and (replies or is_blamed):
-            delivery.fail(replies[0] if replies else delivery.reply, now)
-            waits = [wait_seconds(self._retry, delivery.failures, reply) for reply in (*replies, None)[: len(again)]]
-            seconds = max(waits)
+        if has_failed:
+            delivery.fail(now)
+            # The longest wait that was asked for any of them: those of one envelope stay together.
+            seconds = max(wait_seconds(self._retry, delivery.failures, reply) for reply in replies or (None,))
         if delivery.is_over(self._retry, now + seconds):
-            for recipient, reply in again:
-                self.defer(delivery, recipient, reply or delivery.reply)
+            self.give_up(delivery, _LOST)
             return
         self._work.retries += 1
+        if seconds:
+            self._withdraw(delivery)
         self._outbox.put_back(delivery, at=now + seconds)
 
-    def defer(self, delivery: Delivery, recipient: str, reply: Reply | None, reason: str = _LOST) -> None:
-        """Give a recipient up for now."""
-        if reply is None:
-            self._end(delivery, recipient, "deferred", None, reason)
-        else:
-            self._end(delivery, recipient, "deferred", reply.code, reply.text)
+    def _withdraw(self, delivery: Delivery) -> None:
+        if self._ledger is not None:
+            self._ledger.withdraw(delivery)
+
+    def give_up(self, delivery: Delivery, reason: str) -> None:
+        """
+        Defer a delivery.
+
+        :param reason: what is said of recipients of whom the server said nothing.
+        """
+        for recipient in delivery.recipients:
+            if (reply := delivery.replies.get(recipient)) is None:
+                self._end(delivery, recipient, "deferred", None, reason)
+            else:
+                self._end(delivery, recipient, "deferred", reply.code, reply.text)
+        if self._ledger is not None:
+            self._ledger.finish(delivery)
 
     def _end(self, delivery: Delivery, recipient: str, status: Status, code: int | None, response: str) -> None:
         self.settled += 1

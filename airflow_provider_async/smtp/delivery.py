@@ -47,11 +47,11 @@ class Delivery:
     :param shipment: what it is a part of.
     :ivar failures: how often it failed.
     :ivar failed_at: when it first did, in seconds of the loop.
-    :ivar reply: what the server answered when it failed last.
+    :ivar replies: what the server last answered about each recipient, while it was a refusal for now.
     :ivar began: when its last attempt began, likewise.
     """
 
-    __slots__ = ("began", "content", "failed_at", "failures", "mail", "recipients", "reply", "shipment")
+    __slots__ = ("began", "content", "failed_at", "failures", "mail", "recipients", "replies", "shipment")
 
     def __init__(self, mail: Mail, content: bytes, recipients: tuple[str, ...], shipment: Shipment) -> None:
         self.mail = mail
@@ -60,15 +60,14 @@ class Delivery:
         self.shipment = shipment
         self.failures = 0
         self.failed_at = 0.0
-        self.reply: Reply | None = None
+        self.replies: dict[str, Reply] = {}
         self.began = 0.0
 
-    def fail(self, reply: Reply | None, now: float) -> None:
+    def fail(self, now: float) -> None:
         """Count a failure."""
         if not self.failures:
             self.failed_at = now
         self.failures += 1
-        self.reply = reply
 
     def is_over(self, retry: Retry, due: float) -> bool:
         """Tell whether the policy allows no further attempt at that time."""

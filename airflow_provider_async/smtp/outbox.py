@@ -10,6 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_async.smtp.throttle import Throttle
 
 __all__ = ["Outbox"]
@@ -24,16 +26,20 @@ class Outbox(Generic[T]):
     :param throttle: the limits of the pool.
     :param low: when fewer than this are ready, more are asked for.
     :param room: set when there is room for more.
+    :param admit: given what was to be sent later, when its time has come; by default that is ready then.
     :ivar in_flight: how many are taken and not finished.
     :ivar is_closed: whether nothing more is given out.
     :ivar is_complete: whether nothing more will be put in, but for what is sent again.
     """
 
-    def __init__(self, throttle: Throttle, *, low: int, room: asyncio.Event) -> None:
+    def __init__(
+        self, throttle: Throttle, *, low: int, room: asyncio.Event, admit: Callable[[T], None] | None = None
+    ) -> None:
         self.in_flight = 0
         self.is_closed = False
         self.is_complete = False
         self._room = room
+        self._admit = admit or self.put
         self._throttle = throttle
         self._low = low
         self._ready: deque[T] = deque()
@@ -63,6 +69,15 @@ class Outbox(Generic[T]):
         self._ready.append(item)
         if self._waiters:
             self._wake_one()
+
+    def hold(self) -> None:
+        """Count something as taken that will be put in by :meth:`release`."""
+        self.in_flight += 1
+
+    def release(self, item: T) -> None:
+        """Add something that was held."""
+        self.in_flight -= 1
+        self.put(item)
 
     def put_back(self, item: T, *, at: float) -> None:
         """
@@ -162,7 +177,7 @@ class Outbox(Generic[T]):
             return
         now = asyncio.get_running_loop().time()
         while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
+            self._admit(heapq.heappop(self._later)[2])
         self._room.set()
         if self._later:
             self._wake_at(self._later[0][0])

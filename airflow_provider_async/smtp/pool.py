@@ -9,12 +9,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.smtp.compose import Composer
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
+from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW
 from airflow_provider_async.smtp.options import PRESETS
+from airflow_provider_async.smtp.prepare import message_key
 from airflow_provider_async.smtp.sending import Sending
 from airflow_provider_async.smtp.throttle import Throttle
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import aiosmtplib
     import jinja2
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.connection import ConnectionFields
@@ -158,14 +162,20 @@ class SMTPClientPool:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
         connect: Callable[[], Awaitable[Session]]
-        throttle = Throttle(rate=options.limits.rate, recipients_per_day=options.limits.recipients_per_day)
+        limits = options.limits
+        policy = self._retry or _RETRY
+        throttle = Throttle(
+            rate=limits.rate,
+            recipients_per_day=limits.recipients_per_day,
+            pause=Pause(initial_seconds=policy.initial_seconds, max_seconds=policy.max_seconds),
+        )
         if self._dry_run is None:
             # Reading the authorities' certificates takes 20 ms and more: once, for all connections.
             tls = await asyncio.to_thread(options.tls)
             connect = partial(Session.open, Connecting(options, tls, self._hook.token), options)
         else:
             connect = partial(DrySession.open, self._dry_run)
-            throttle = Throttle(rate=None, recipients_per_day=None)
+            throttle = Throttle(pause=throttle.pause)
         pool: Pool[Session, Session] = Pool(
             connect,
             close=lambda session: session.close(),
@@ -226,6 +236,9 @@ class SMTPClientPool:
         self,
         messages: Iterable[Sendable] | AsyncIterable[Sendable],
         *,
+        resume: str | None = None,
+        key: Callable[[Sendable], Key] | None = None,
+        window: int | None = None,
         on_unknown: OnUnknown = "report",
         limit: int | None = None,
         ordered: bool = False,
@@ -239,8 +252,16 @@ class SMTPClientPool:
         :param messages: an iterable or an async iterable, of any length, of messages of this package, those of the
             standard library (``email.message.EmailMessage``) or mails. What of them cannot be sent, a bad address or a
             template that is none, is a result: ``rejected``.
+        :param resume: a name under which is kept what became of each recipient, in a task or a block of
+            :func:`~airflow_provider_async.resumable`: the next try sends to those that are left. Before a message is
+            sent, it is written down that it is going to be; what the server has taken is never sent again.
+        :param key: what tells one message from others, if not what :attr:`Message.resume_key` says: author, ``to``,
+            ``cc`` and subject, before it is rendered. Each recipient of a message counts by itself.
+        :param window: how many messages may be on their way without their outcome written down, 100 by default: as many
+            at most are unknown after ``kill -9``. Fewer cost more time.
         :param on_unknown: what becomes of a mail that the server may have taken, because the connection was lost before
-            it answered: ``report`` it as unknown, or ``resend`` it, with the same Message-ID.
+            it answered, or an earlier try was killed: ``report`` it as unknown, or ``resend`` it, with the same
+            Message-ID.
         :param limit: how many connections at once; ``pool_size`` by default and at most.
         :param ordered: yield in the order of the messages.
         :param retry: another policy.
@@ -256,6 +277,8 @@ class SMTPClientPool:
             raise ValueError(f"on_unknown must be 'report' or 'resend', not {on_unknown!r}")
         if raise_on not in ("any", "all", None):
             raise ValueError(f"raise_on must be 'any', 'all' or None, not {raise_on!r}")
+        if resume is None and (key is not None or window is not None):
+            raise ValueError("key and window are for resume, which is not given")
         size = options.limits.pool_size
         sending: Sending[Sendable] = Sending(
             pool,
@@ -269,6 +292,9 @@ class SMTPClientPool:
             on_unknown=on_unknown,
             raise_on=raise_on,
             label=label or "send_many",
+            resume=resume,
+            key=key or message_key,
+            window=DEFAULT_WINDOW if window is None else window,
         )
         pool.attach(sending)
         return sending

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Literal, TypeAlias, TypedDict
 
 __all__ = ["Refusal", "SendReport", "SendResult", "Status", "Summary", "describe"]
 
@@ -86,10 +83,10 @@ class Summary:
             }
             self._refusals.append(refusal)
 
-    def resume(self, counts: Mapping[Status, int]) -> None:
+    def resume(self, status: Status) -> None:
         """Count what an earlier try has settled."""
-        self._counts.update(counts)
-        self._resumed += sum(counts.values())
+        self._counts[status] += 1
+        self._resumed += 1
 
     @property
     def report(self) -> SendReport:

@@ -25,12 +25,15 @@ from airflow_provider_async.errors import (
 from airflow_provider_async.smtp.courier import Courier
 from airflow_provider_async.smtp.delivery import Delivery, Shipment
 from airflow_provider_async.smtp.envelope import normal_lines, split
+from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW, Ledger
 from airflow_provider_async.smtp.outbox import Outbox
 from airflow_provider_async.smtp.results import SendResult, Summary, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.progress import Progress
     from airflow_provider_async.core.retry import Retry
@@ -60,6 +63,8 @@ _MOST_WAITING = 1000
 #: How long the last answers are waited for when nobody wants results any more: each that comes is one unknown less.
 _LAST_ANSWERS_SECONDS = 0.5
 
+_UNKNOWN_BEFORE = "an earlier try was about to send it, and ended before it knew what became of it"
+
 
 class Sending(Generic[T]):
     """
@@ -72,7 +77,7 @@ class Sending(Generic[T]):
     def __init__(
         self,
         pool: Pool[Session, Session],
-        prepare: Callable[[T], Mail | Awaitable[Mail]],
+        prepare: Callable[[T, str | None], Mail | Awaitable[Mail]],
         messages: Iterable[T] | AsyncIterable[T],
         *,
         throttle: Throttle,
@@ -83,6 +88,9 @@ class Sending(Generic[T]):
         on_unknown: OnUnknown,
         raise_on: RaiseOn | None,
         label: str,
+        resume: str | None = None,
+        key: Callable[[T], Key],
+        window: int = DEFAULT_WINDOW,
     ) -> None:
         self._pool = pool
         self._prepare = prepare
@@ -95,6 +103,9 @@ class Sending(Generic[T]):
         self._on_unknown = on_unknown
         self._raise_on = raise_on
         self._label = label
+        self._key = key
+        self._ledger = None if resume is None else Ledger(resume, window=window, release=self._release)
+        self._writer: asyncio.Task[None] | None = None
         self._tally = Tally()
         self._work = Work(label, total=len(messages) if isinstance(messages, Sized) else None, tally=self._tally)
         self._summary = Summary()
@@ -178,8 +189,8 @@ class Sending(Generic[T]):
             if not self._began:
                 return
             self._stop()
-            if self._feeder is not None:
-                await asyncio.wait([self._feeder])
+            if tasks := [task for task in (self._feeder, self._writer) if task is not None]:
+                await asyncio.wait(tasks)
             for worker in self._workers - self._sending:
                 worker.cancel()
             if self._workers:
@@ -188,6 +199,8 @@ class Sending(Generic[T]):
                     worker.cancel()
                 if late:
                     await asyncio.wait(late)
+            if self._ledger is not None:
+                self._ledger.close()
             if (close_source := getattr(self._source, "aclose", None)) is not None:
                 await close_source()
             self._work.end()
@@ -205,7 +218,7 @@ class Sending(Generic[T]):
 
     async def _next(self) -> SendResult | None:
         if not self._began and not self._closed:
-            self._begin()
+            await self._begin()
         while True:
             if self._results:
                 result = self._results.popleft()
@@ -239,25 +252,34 @@ class Sending(Generic[T]):
         if refused and (self._outage is not None or self._raise_on == "any" or not sent):
             raise SendFailed(f"{self._label}: {describe(report)}", report=report) from self._outage
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
+        self._outbox: Outbox[Delivery] = Outbox(
+            self._throttle, low=_READY * self._connections // 2, room=self._room, admit=self._admit
+        )
+        if self._ledger is not None:
+            await self._ledger.open(is_dry=lambda: not self._outbox.ready)
+        if self._closed:
+            return
         self._began = True
         self._work.begin(Monitor.current())
         context = copy_context()
         context.run(working_on.set, self._work)
-        self._outbox: Outbox[Delivery] = Outbox(self._throttle, low=_READY * self._connections // 2, room=self._room)
         self._courier = Courier(
             self._outbox,
             self._throttle.pause,
             retry=self._retry,
             resends_unknown=self._on_unknown == "resend",
             settle=self._settle,
-            leave=self._leave,
+            ledger=self._ledger,
             work=self._work,
             clock=loop.time,
         )
         self._feeder = loop.create_task(self._feed(), name=f"{self._label}: messages", context=context)
         self._feeder.add_done_callback(self._ended)
+        if self._ledger is not None:
+            self._writer = loop.create_task(self._ledger.work(), name=f"{self._label}: ledger", context=context)
+            self._writer.add_done_callback(self._ended)
         for number in range(self._connections):
             worker = loop.create_task(self._send(), name=f"{self._label} {number}", context=context.copy())
             self._workers.add(worker)
@@ -276,8 +298,9 @@ class Sending(Generic[T]):
 
     def _stop(self) -> None:
         self._outbox.close()
-        if self._feeder is not None:
-            self._feeder.cancel()
+        for task in (self._feeder, self._writer):
+            if task is not None:
+                task.cancel()
 
     # The messages' side: one task reads them, as fast as they leave.
 
@@ -299,7 +322,7 @@ class Sending(Generic[T]):
         shipment = Shipment(message, self._taken, 0)
         self._taken += 1
         try:
-            mail = self._prepare(message)
+            mail = self._prepare(message, None if self._ledger is None else self._ledger.run)
             if inspect.isawaitable(mail):
                 mail = await mail
         except InvalidMessage as error:
@@ -310,14 +333,47 @@ class Sending(Generic[T]):
             raise
         content = normal_lines(mail.content)
         shipment.left = len(mail.recipients)
-        for recipients in split(mail.recipients, self._recipients_per_envelope):
+        to_send: Sequence[str] = mail.recipients
+        if self._ledger is not None:
+            to_send = self._resume(self._ledger, shipment, mail, self._key(message))
+        for recipients in split(to_send, self._recipients_per_envelope):
             delivery = Delivery(mail, content, recipients, shipment)
             if self._outage is not None:
-                self._defer(delivery, str(self._outage))
+                self._courier.give_up(delivery, str(self._outage))
             elif not self._throttle.allows(len(recipients)):
-                self._defer(delivery, self._throttle.refusal)
+                self._courier.give_up(delivery, self._throttle.refusal)
             else:
-                self._outbox.put(delivery)
+                self._admit(delivery)
+
+    def _resume(self, ledger: Ledger, shipment: Shipment, mail: Mail, key: Key) -> list[str]:
+        """Return the recipients that are left to be sent to, when those that earlier tries have settled are counted."""
+        to_send, unknown = [], []
+        for recipient in mail.recipients:
+            hashed, status = ledger.take(key, recipient)
+            if status is None or (status == "unknown" and self._on_unknown == "resend"):
+                shipment.hashes[recipient] = hashed
+                to_send.append(recipient)
+            elif status == "unknown":
+                unknown.append(recipient)
+            else:
+                self._summary.resume(status)
+        shipment.left = len(to_send) + len(unknown)
+        if not shipment.left:
+            self._work.resumed += 1
+            self._finish(shipment)
+        for recipient in unknown:
+            self._deliver(shipment, SendResult(mail.message_id, recipient, "unknown", None, _UNKNOWN_BEFORE))
+        return to_send
+
+    def _admit(self, delivery: Delivery) -> None:
+        if self._ledger is None:
+            self._outbox.put(delivery)
+        else:
+            self._outbox.hold()
+            self._ledger.add(delivery)
+
+    def _release(self, delivery: Delivery) -> None:
+        self._outbox.release(delivery)
 
     @property
     def _has_room(self) -> bool:
@@ -326,6 +382,7 @@ class Sending(Generic[T]):
             outbox.ready < _READY * self._connections
             and outbox.later < _MOST_WAITING
             and len(self._results) < _MOST_WAITING
+            and (self._ledger is None or self._ledger.has_room)
             and (not self._ordered or self._taken - self._delivered < _MOST_WAITING)
         )
 
@@ -334,10 +391,6 @@ class Sending(Generic[T]):
         shipment.left = 1
         recipient = getattr(shipment.item, "to", "")
         self._deliver(shipment, SendResult("", str(recipient), "rejected", None, str(error)))
-
-    def _defer(self, delivery: Delivery, reason: str) -> None:
-        for recipient in delivery.recipients:
-            self._courier.defer(delivery, recipient, delivery.reply, reason)
 
     # The connections' side: a worker for each.
 
@@ -367,13 +420,12 @@ class Sending(Generic[T]):
         """Give up what is left: it is deferred, not lost."""
         self._outage = error
         for delivery in self._outbox.empty():
-            self._defer(delivery, str(error))
-
-    def _leave(self, delivery: Delivery) -> None:
-        """Note that nothing became of a delivery, because nobody waits for it any more."""
+            self._courier.give_up(delivery, str(error))
 
     def _settle(self, delivery: Delivery, recipient: str, status: Status, code: int | None, response: str) -> None:
         result = SendResult(delivery.mail.message_id, recipient, status, code, response)
+        if self._ledger is not None:
+            self._ledger.settle(delivery, recipient, status)
         if status == "sent":
             self._tally.bytes += len(delivery.content)
         self._deliver(delivery.shipment, result)

@@ -219,7 +219,7 @@ class Session(asyncio.Protocol):
                 source.ended(transaction)
 
     def _write(self) -> None:
-        while not self._is_paused and (piece := self._dialogue.next_piece()):
+        while not self._is_paused and not self._transport.is_closing() and (piece := self._dialogue.next_piece()):
             self._transport.write(piece)
 
     def _finish(self) -> None:

@@ -18,10 +18,6 @@ __all__ = ["Throttle"]
 
 _DAY_SECONDS = 24 * 3600.0
 
-#: A pause that a server asks for by 421 or 432 begins with this and doubles.
-_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
-
 
 class Throttle:
     """
@@ -29,8 +25,8 @@ class Throttle:
 
     :param rate: mails a second, or a number and seconds; evenly spread, so that no such time has more of them.
     :param recipients_per_day: how many recipients there may be in any 24 hours.
+    :param pause: what all mails wait for when the server wants less.
     :param clock: seconds that only grow.
-    :ivar pause: what all mails wait for when the server wants less.
     """
 
     def __init__(
@@ -38,6 +34,7 @@ class Throttle:
         *,
         rate: Rate | None = None,
         recipients_per_day: int | None = None,
+        pause: Pause | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         number, seconds = rate if isinstance(rate, tuple) else (rate, 1.0)
@@ -47,7 +44,7 @@ class Throttle:
         self._next_at = 0.0
         self._counted: deque[tuple[float, int]] = deque()
         self._recipients = 0
-        self.pause = Pause(initial_seconds=_PAUSE_SECONDS, max_seconds=_LONGEST_PAUSE_SECONDS, clock=clock)
+        self.pause = pause or Pause(clock=clock)
 
     @property
     def seconds_left(self) -> float:

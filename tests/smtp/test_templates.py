@@ -86,7 +86,7 @@ async def test_the_key_of_a_message_is_that_of_its_template() -> None:
     rendered = await Renderer().render(made)
     assert rendered.key == made.resume_key
     ids = {
-        (await Composer(run="a").compose(message(subject="{{ now }}", context={"now": now}))).message_id for now in "12"
+        (await Composer().compose(message(subject="{{ now }}", context={"now": now}), "a")).message_id for now in "12"
     }
     assert len(ids) == 1
 
