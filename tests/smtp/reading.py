@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,19 @@ FROM = "shop@example.com"
 
 #: RFC 5322, section 2.1.1, without CRLF.
 LONGEST_LINE = 998
+
+
+@dataclass
+class Fields:
+    """Of a Connection to a server on this machine, in the clear."""
+
+    port: int
+    host: str = "127.0.0.1"
+    login: str | None = None
+    password: str | None = None
+    extra_dejson: dict[str, object] = field(
+        default_factory=lambda: {"disable_ssl": True, "disable_tls": True, "from_email": FROM}
+    )
 
 
 def read(mail: Mail) -> EmailMessage:

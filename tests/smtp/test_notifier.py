@@ -7,7 +7,6 @@ import asyncio
 import logging
 import tempfile
 import threading
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +17,13 @@ from airflow_provider_async.errors import InvalidMessage, NotificationNotSent
 from airflow_provider_async.runtime import compat, connections
 from airflow_provider_async.smtp.notifier import AsyncSmtpNotifier
 from tests.servers.mailbox import running_mailbox
-from tests.smtp.reading import FROM, addresses, body
+from tests.smtp.reading import FROM, Fields, addresses, body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.mailbox import Mailbox
-
-
-@dataclass
-class Fields:
-    port: int
-    host: str = "127.0.0.1"
-    login: str | None = None
-    password: str | None = None
-    extra_dejson: dict[str, object] = field(
-        default_factory=lambda: {"disable_ssl": True, "disable_tls": True, "from_email": FROM}
-    )
 
 
 @pytest.fixture
