@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from airflow_provider_async.smtp.mail import Mail
 from airflow_provider_async.smtp.message import Message
-from airflow_provider_async.smtp.prepare import prepare
+from airflow_provider_async.smtp.prepare import message_key, prepare
 from airflow_provider_async.smtp.templates import Breather, Renderer
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     import jinja2
 
-__all__ = ["Composer", "Sendable"]
+    from airflow_provider_async.core.keys import Key
+
+__all__ = ["Composer", "Sendable", "key_of"]
 
 #: What can be sent.
 Sendable: TypeAlias = "Message | EmailMessage | Mail"
@@ -67,6 +69,11 @@ class Composer:
         if _takes_long(message):
             return await asyncio.to_thread(prepare, message, from_email=self._from_email, run=run)
         return prepare(message, from_email=self._from_email, run=run)
+
+
+def key_of(message: Sendable) -> Key:
+    """Return what tells a message from others of the same work; see :func:`~airflow_provider_async.smtp.prepare.message_key`."""
+    return message.message_id if isinstance(message, Mail) else message_key(message)
 
 
 def _takes_long(message: Message | EmailMessage) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from airflow_provider_async.core.journal import MOST_BEGUN
 from airflow_provider_async.core.keys import KeySet, hash_key, plain_key
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_async.smtp.delivery import Delivery
     from airflow_provider_async.smtp.results import Status
 
-__all__ = ["DEFAULT_WINDOW", "Ledger"]
+__all__ = ["DEFAULT_WINDOW", "Ledger", "checked_key"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -202,12 +204,13 @@ class Ledger:
             self._checkpoints = None
 
 
-def checked_key(made: object, message: object) -> Key:
+def checked_key(make: Callable[[T], object], message: T) -> Key:
     """
-    Return what ``key=`` made of a message.
+    Return what ``key=`` makes of a message.
 
     :raises TypeError: if it is no key.
     """
+    made = make(message)
     key = plain_key(made)
     if key is None:
         raise TypeError(f"key= must make a string, an integer or a tuple of these, not {made!r} of {message!r}")

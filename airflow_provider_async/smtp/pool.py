@@ -13,11 +13,10 @@ from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
-from airflow_provider_async.smtp.compose import Composer
+from airflow_provider_async.smtp.compose import Composer, key_of
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
-from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW
+from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW, checked_key
 from airflow_provider_async.smtp.options import PRESETS
-from airflow_provider_async.smtp.prepare import message_key
 from airflow_provider_async.smtp.sending import Sending
 from airflow_provider_async.smtp.throttle import Throttle
 
@@ -162,11 +161,10 @@ class SMTPClientPool:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
         connect: Callable[[], Awaitable[Session]]
-        limits = options.limits
         policy = self._retry or _RETRY
         throttle = Throttle(
-            rate=limits.rate,
-            recipients_per_day=limits.recipients_per_day,
+            rate=options.limits.rate,
+            recipients_per_day=options.limits.recipients_per_day,
             pause=Pause(initial_seconds=policy.initial_seconds, max_seconds=policy.max_seconds),
         )
         if self._dry_run is None:
@@ -175,7 +173,7 @@ class SMTPClientPool:
             connect = partial(Session.open, Connecting(options, tls, self._hook.token), options)
         else:
             connect = partial(DrySession.open, self._dry_run)
-            throttle = Throttle(pause=throttle.pause)
+            throttle = Throttle()
         pool: Pool[Session, Session] = Pool(
             connect,
             close=lambda session: session.close(),
@@ -255,8 +253,8 @@ class SMTPClientPool:
         :param resume: a name under which is kept what became of each recipient, in a task or a block of
             :func:`~airflow_provider_async.resumable`: the next try sends to those that are left. Before a message is
             sent, it is written down that it is going to be; what the server has taken is never sent again.
-        :param key: what tells one message from others, if not what :attr:`Message.resume_key` says: author, ``to``,
-            ``cc`` and subject, before it is rendered. Each recipient of a message counts by itself.
+        :param key: what tells one message from another; by default as
+            :attr:`Message.resume_key <airflow_provider_async.smtp.Message.resume_key>` says, or a mail's Message-ID.
         :param window: how many messages may be on their way without their outcome written down, 100 by default: as many
             at most are unknown after ``kill -9``. Fewer cost more time.
         :param on_unknown: what becomes of a mail that the server may have taken, because the connection was lost before
@@ -292,8 +290,9 @@ class SMTPClientPool:
             on_unknown=on_unknown,
             raise_on=raise_on,
             label=label or "send_many",
-            resume=resume,
-            key=key or message_key,
+            # A dry run sends nothing, so there is nothing that must not be sent again.
+            resume=resume if self._dry_run is None else None,
+            key=key_of if key is None else partial(checked_key, key),
             window=DEFAULT_WINDOW if window is None else window,
         )
         pool.attach(sending)

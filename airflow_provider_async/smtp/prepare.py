@@ -61,18 +61,16 @@ _NOBODY_TO_SEE: Final = Folded("undisclosed-recipients:;")
 _LONGEST_LINK: Final = 900
 
 
-def message_key(message: Message | EmailMessage | Mail) -> Key:
+def message_key(message: Message | EmailMessage) -> Key:
     """
     Return what tells a message from others of the same work, the same at every try.
 
     Together with the address of a recipient it is what ``resume`` goes by. Of a message of the standard library it is
-    its Message-ID, or else its author, recipients (those of Bcc apart) and subject; of a mail its Message-ID.
+    its Message-ID, or else its author, recipients (those of Bcc apart) and subject.
 
     :param message: not yet prepared.
     :raises InvalidMessage: naming an address that is none.
     """
-    if isinstance(message, Mail):
-        return message.message_id
     if not isinstance(message, EmailMessage):
         return message.resume_key
     if message["Message-ID"]:
