@@ -50,9 +50,9 @@ _HTML: Final = """\
 {% if dag is defined %}<tr><td>DAG</td><td>{{ dag.dag_id }}</td></tr>
 {% endif %}{% if run_id is defined %}<tr><td>Run</td><td>{{ run_id }}</td></tr>
 {% endif %}{% if reason is defined %}<tr><td>Reason</td><td>{{ reason }}</td></tr>
-{% elif ti is defined %}<tr><td>Task</td><td>{{ ti.task_id }}</td></tr>
-<tr><td>Try</td><td>{{ ti.try_number }}</td></tr>
-<tr><td>State</td><td>{{ ti.state }}</td></tr>
+{% elif ti is defined %}<tr><td>Task</td><td>{{ ti.task_id | default("") }}</td></tr>
+<tr><td>Try</td><td>{{ ti.try_number | default("") }}</td></tr>
+<tr><td>State</td><td>{{ ti.state | default("") }}</td></tr>
 {% if exception is defined %}<tr><td>Error</td><td>{{ exception }}</td></tr>
 {% endif %}{% if ti.log_url is defined %}<tr><td>Log</td><td><a href="{{ ti.log_url }}">{{ ti.log_url }}</a></td></tr>
 {% endif %}{% endif %}</table>
