@@ -23,4 +23,5 @@ def text_of(html: str) -> str:
     from inscriptis.model.config import ParserConfig
 
     text = get_text(html, ParserConfig(display_links=True))
-    return _EMPTY_LINES.sub("\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip() + "\n"
+    text = _EMPTY_LINES.sub("\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip()
+    return f"{text}\n" if text else ""
