@@ -140,3 +140,12 @@ def test_each_failure_is_told_of_once(airflow: Airflow, mailbox: Mailbox) -> Non
     errors = {table for table in range(FAILURES) for mail in mails if f"table {table} is locked" in body(mail, "plain")}
     assert errors == set(range(FAILURES))
     assert all(run.run_id in body(mail, "html") for mail in mails)
+
+    # That of the run comes from the DAG processor, some time later.
+    def is_told() -> bool:
+        return bool(about(mailbox, "tell_of_failures: task_failure"))
+
+    airflow.wait_for("the mail about the run", is_told, timeout_seconds=WITHIN_SECONDS)
+    (mail,) = about(mailbox, "tell_of_failures: task_failure")
+    assert mail["To"] == "managers@example.com"
+    assert run.run_id in body(mail, "plain")

@@ -88,9 +88,14 @@ def send_announcement() -> None:
     bcc_recipients("{{ params.customers }}")
 
 
-@dag(schedule=None, params={"tables": 10}, tags=["example", "smtp"])
+@dag(
+    schedule=None,
+    params={"tables": 10},
+    on_failure_callback=AsyncSmtpNotifier("managers@example.com"),
+    tags=["example", "smtp"],
+)
 def tell_of_failures() -> None:
-    """Mail each failure, over few connections however many there are at once."""
+    """Mail each failure of a task, over few connections however many there are at once, and that of the run."""
 
     @task
     def list_tables(count: str) -> list[int]:
