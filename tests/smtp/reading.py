@@ -70,7 +70,7 @@ def body(parsed: EmailMessage, kind: str) -> str:
     """Return the text of the first part of a kind, such as ``plain``, with LF."""
     for part in leaves(parsed):
         if part.get_content_type() == f"text/{kind}" and not part.is_attachment():
-            return cast("str", part.get_content())
+            return cast("str", part.get_content()).replace("\r\n", "\n")
     raise AssertionError(f"no text/{kind} in {parsed}")
 
 

@@ -33,6 +33,8 @@ TAGS = st.sampled_from(
         ("<html><head><title>T</title><style>p {color: red}</style></head><body>shown</body></html>", "shown\n"),
         ("<script>alert(1)</script>shown<!-- not -->", "shown\n"),
         ("<div style='display: none'>preview</div>shown", "shown\n"),
+        ("<div>\n  <p>one</p>\n  <table>\n  <tr><td>two</td></tr></table></div>", "one\n\ntwo\n"),
+        ("<span>Te</span><span>a</span>", "Tea\n"),
         ("<p>not closed <b>bold", "not closed bold\n"),
         ("<!-- nothing -->", ""),
         ("<?xml version='1.0' encoding='utf-8'?><p>Größe</p>", "Größe\n"),
