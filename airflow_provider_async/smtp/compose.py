@@ -72,7 +72,7 @@ class Composer:
 
 
 def key_of(message: Sendable) -> Key:
-    """Return what tells a message from others of the same work; see :func:`~airflow_provider_async.smtp.prepare.message_key`."""
+    """Return what tells a message from others of the same work: see ``message_key``, or a mail's Message-ID."""
     return message.message_id if isinstance(message, Mail) else message_key(message)
 
 
