@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import dag, task
 
-from airflow_provider_async.smtp import Message, SMTPClientPool
+from airflow_provider_async.smtp import Message, SendReport, SMTPClientPool
 from airflow_provider_async.smtp.notifier import AsyncSmtpNotifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from airflow_provider_async.smtp import SendReport
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 RETRY_DELAY = timedelta(seconds=10)
