@@ -89,6 +89,15 @@ async def test_it_can_be_called_where_an_event_loop_runs(mailbox: Mailbox) -> No
     assert len(mailbox.mails) == 1
 
 
+def test_what_is_masked_in_logs_is_masked_in_mails(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat, "redact", lambda text: text.replace("hunter&2", "***"))
+    notifier = AsyncSmtpNotifier("ops@example.com", subject="{{ exception }} in {{ '<b>' | safe }}")
+    notifier(failed(exception=ValueError("no login for jane:hunter&2")))
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "no login for jane:*** in <b>"
+    assert "no login for jane:***" in body(mail, "html")
+
+
 def test_the_connection_may_name_templates(mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "subject").write_text("{{ ti.task_id }} is down\n")
     (tmp_path / "body").write_text("<b>{{ ti.dag_id }}</b>\n")
