@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def test_all_customers_get_the_same_mail_in_batches(airflow: Airflow, mailbox: M
     assert recipients == {f"customer{number}@example.com" for number in range(CUSTOMERS)}
     mails = about(mailbox, "Closed on 27 November")
     assert len({mail["Message-ID"] for mail in mails}) == 1
-    assert all(b"customer" not in (envelope.original_content or b"") for envelope in envelopes)
+    assert not any(re.search(rb"customer\d", envelope.original_content or b"") for envelope in envelopes)
     assert run.run_id in body(mails[0], "plain")
 
 
