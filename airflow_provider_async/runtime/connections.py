@@ -57,12 +57,15 @@ async def get_connection(conn_id: str) -> Connection:
     :return: the Connection
     """
     given = _given.get()
-    if given is None:
-        return await in_thread(lambda: compat.get_connection(conn_id))
-    if conn_id not in given:
-        raise InvalidConnection(f"Connection {conn_id!r} is not among those that were given: {sorted(given)}")
-    connection: Connection = given[conn_id]
-    return connection
+    if given is not None:
+        if conn_id not in given:
+            raise InvalidConnection(f"Connection {conn_id!r} is not among those that were given: {sorted(given)}")
+        connection: Connection = given[conn_id]
+        return connection
+    if compat.is_triggerer():
+        # Its channel belongs to the loop that runs the triggers.
+        return await compat.get_connection_in_triggerer(conn_id)
+    return await in_thread(lambda: compat.get_connection(conn_id))
 
 
 @contextmanager
