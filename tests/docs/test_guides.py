@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing, suppress
 from types import SimpleNamespace
@@ -157,3 +158,26 @@ async def test_which_kind_of_task() -> None:
     names = {"load": load, "paths": ["a", "b"], "insert_or_replace": insert_or_replace}
     assert await run("choosing", names) == [2]
     assert sorted(inserted) == ["A", "B"]
+
+
+async def test_async_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("work")
+
+    async def clean_up() -> None:
+        done.append("clean-up")
+
+    dag, reads, times_out = examples("async-tasks")
+    names: dict[str, Any] = {"asyncio": asyncio, "work": work, "clean_up": clean_up}
+    execute(dag, "async-tasks", names)
+    assert names["nightly"]().get_task("load").op_args == ("/out",)
+
+    monkeypatch.setenv("AIRFLOW_CONN_SFTP_DEFAULT", "sftp://files.example.com")
+    execute(reads, "async-tasks", names)
+    assert await names["main"]() == "files.example.com:/out"
+
+    execute(times_out, "async-tasks", names)
+    await names["main"]()
+    assert done == ["work", "clean-up"]
