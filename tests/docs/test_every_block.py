@@ -34,7 +34,7 @@ def pages_that_tests_run() -> set[Path]:
     for test in (ROOT / "tests" / "docs").glob("test_*.py"):
         for node in ast.walk(ast.parse(test.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"run", "examples"}:
-                named |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+                named |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
     return {find(page) for page in named}
 
 
