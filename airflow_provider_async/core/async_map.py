@@ -8,10 +8,10 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.monitor import Monitor
+from airflow_provider_async.core.outcome import Finished, Outcome
 from airflow_provider_async.core.work import Work, item_repr, working_on
 from airflow_provider_async.errors import CallCancelled, IteratorClosed
 
@@ -32,38 +32,6 @@ _WINDOW = 2
 
 #: When so many items were left out one after the other, others have their turn.
 _LEFT_OUT_AT_ONCE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T, R]):
-    """
-    What became of one item.
-
-    :param item: the item.
-    :param value: what the function returned; ``None`` if it failed.
-    :param error: what the function raised; ``None`` if it did not.
-    """
-
-    item: T
-    value: R | None
-    error: Exception | None
-    _acknowledge: Callable[[], None] | None = field(default=None, repr=False, compare=False)
-
-    def ack(self) -> None:
-        """Count the item as done, with ``ack="manual"``: the next try will leave it out."""
-        if self._acknowledge is None:
-            raise RuntimeError('an outcome is acknowledged by hand where amap is given resume=... and ack="manual"')
-        self._acknowledge()
-
-
-@dataclass(slots=True)  # one that is frozen takes three times as long to be made
-class _Finished(Generic[T, R]):
-    """An item whose call has ended, on its way to the consumer; with its key, if it can be resumed by."""
-
-    item: T
-    value: R | None = None
-    error: Exception | None = None
-    hashed: int | None = None
 
 
 class AsyncMap(Generic[T, R]):
@@ -108,8 +76,8 @@ class AsyncMap(Generic[T, R]):
         self._stops_at_error = True
         # The error that ends the iteration, once what had finished before it is delivered.
         self._error: BaseException | None = None
-        self._finished: deque[_Finished[T, R]] = deque()
-        self._out_of_order: dict[int, _Finished[T, R]] = {}
+        self._finished: deque[Finished[T, R]] = deque()
+        self._out_of_order: dict[int, Finished[T, R]] = {}
         self._in_order = 0
         self._arrival: asyncio.Future[None] | None = None
         self._room: deque[asyncio.Future[None]] = deque()
@@ -139,7 +107,7 @@ class AsyncMap(Generic[T, R]):
         if size < 1:
             raise ValueError(f"the size of a batch must be at least 1, not {size}")
         self._check_ack()
-        batch: list[_Finished[T, R]] = []
+        batch: list[Finished[T, R]] = []
         try:
             while True:
                 try:
@@ -159,6 +127,20 @@ class AsyncMap(Generic[T, R]):
                     return
         finally:
             await self.aclose()
+
+    @property
+    def limit(self) -> int:
+        """How many calls run at once at most. It can be changed at any time; calls that run are left alone."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        has_more = limit > self._limit
+        self._limit = limit
+        if has_more and self._workers and not self._exhausted and not self._closed:
+            # It hires the others as it finds work, and there is room for what it finds.
+            self._hire()
+            self._let_one_in()
 
     @property
     def progress(self) -> Progress:
@@ -202,14 +184,14 @@ class AsyncMap(Generic[T, R]):
         if self._is_manual:
             raise RuntimeError(f'{self._label}: with ack="manual", iterate over .outcomes() and call ack() on each')
 
-    def _acknowledge(self, *finished: _Finished[T, R]) -> None:
+    def _acknowledge(self, *finished: Finished[T, R]) -> None:
         for one in finished:
             if one.hashed is not None and self._resume is not None:
                 self._resume.acknowledge(one.hashed, one.value)
 
     # The consumer's side.
 
-    def _ready(self) -> _Finished[T, R] | None:
+    def _ready(self) -> Finished[T, R] | None:
         """Return the next result if it is there already: mostly so, and then nothing need be awaited."""
         if not self._finished:
             return None
@@ -218,7 +200,7 @@ class AsyncMap(Generic[T, R]):
             self._let_one_in()
         return self._finished.popleft()
 
-    async def _next(self) -> _Finished[T, R] | None:
+    async def _next(self) -> Finished[T, R] | None:
         if self._source is None:
             await self._begin()
         while True:
@@ -288,9 +270,10 @@ class AsyncMap(Generic[T, R]):
         self._tell_consumer()
 
     async def _run_on_sync(self, source: Iterator[T]) -> None:
-        window = _WINDOW * self._limit
         while not self._exhausted:
-            if self._taken - self._delivered >= window:
+            if self._is_one_too_many():
+                break
+            if self._taken - self._delivered >= _WINDOW * self._limit:
                 await self._wait_for_room()
                 continue
             try:
@@ -301,12 +284,11 @@ class AsyncMap(Generic[T, R]):
             await self._deal_with(item)
 
     async def _run_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
-        window = _WINDOW * self._limit
         while True:
             async with one_at_a_time:
-                while self._taken - self._delivered >= window:
+                while self._taken - self._delivered >= _WINDOW * self._limit:
                     await self._wait_for_room()
-                if self._exhausted:
+                if self._exhausted or self._is_one_too_many():
                     break
                 try:
                     item = await anext(source)
@@ -314,6 +296,16 @@ class AsyncMap(Generic[T, R]):
                     self._end_of_items()
                     break
             await self._deal_with(item)
+
+    def _is_one_too_many(self) -> bool:
+        """Tell whether the running worker has to end because the limit was lowered."""
+        worker = asyncio.current_task()
+        if worker is None or len(self._workers) <= self._limit:
+            return False
+        # At once, lest others that ask take it for one that goes on. Whoever waits for room has its chance.
+        self._workers.discard(worker)
+        self._let_one_in()
+        return True
 
     def _end_of_items(self) -> None:
         self._exhausted = True
@@ -339,7 +331,7 @@ class AsyncMap(Generic[T, R]):
         if resume.keeps_results:
             index = self._taken
             self._taken += 1
-            self._hand_over(index, _Finished(item, cast("R", resume.result(hashed))))
+            self._hand_over(index, Finished(item, cast("R", resume.result(hashed))))
             return
         self._left_out += 1
         if self._left_out % _LEFT_OUT_AT_ONCE == 0:
@@ -376,7 +368,7 @@ class AsyncMap(Generic[T, R]):
             if self._stops_at_error:
                 self._stop_at(error)
                 return
-        self._hand_over(index, _Finished(item, value, error, hashed))
+        self._hand_over(index, Finished(item, value, error, hashed))
 
     def _stop_at(self, error: Exception) -> None:
         if self._error is None:
@@ -390,7 +382,7 @@ class AsyncMap(Generic[T, R]):
             if worker is not asyncio.current_task() and not worker.cancelling():
                 worker.cancel()
 
-    def _hand_over(self, index: int, finished: _Finished[T, R]) -> None:
+    def _hand_over(self, index: int, finished: Finished[T, R]) -> None:
         if self._ordered:
             self._out_of_order[index] = finished
             while (following := self._out_of_order.pop(self._in_order, None)) is not None:

@@ -43,6 +43,9 @@ class PoolStatistics:
     :param connect_errors: how often that failed, since the beginning.
     :param waits: how often a lease was waited for, since the beginning; the first one waits for its resource to open.
     :param wait_seconds: how long these waits took, all added up.
+    :param returned: how many leases have ended, since the beginning.
+    :param spoiled: of how many the resource was broken then.
+    :param auto: whether the limit is being found out.
     """
 
     size: int
@@ -58,12 +61,14 @@ class PoolStatistics:
     connect_errors: int
     waits: int = 0
     wait_seconds: float = 0.0
+    returned: int = 0
+    spoiled: int = 0
+    auto: bool = False
 
     def beside(self, other: PoolStatistics) -> PoolStatistics:
         """Return the sums of two pools."""
-        return PoolStatistics(
-            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        )
+        sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return PoolStatistics(**sums | {"auto": self.auto or other.auto})
 
     def after(self, earlier: PoolStatistics) -> PoolStatistics:
         """Return the same, with what another pool counted since its beginning, which is closed now."""
@@ -73,6 +78,8 @@ class PoolStatistics:
             connect_errors=self.connect_errors + earlier.connect_errors,
             waits=self.waits + earlier.waits,
             wait_seconds=self.wait_seconds + earlier.wait_seconds,
+            returned=self.returned + earlier.returned,
+            spoiled=self.spoiled + earlier.spoiled,
         )
 
 
@@ -115,6 +122,8 @@ class Slots(Generic[R]):
         self.leases = leases
         self.limit = limit
         self.leased = 0
+        self.returned = 0
+        self.spoiled = 0
         self.usable = 0
         self.connecting = 0
         self.doomed: list[Slot[R]] = []
@@ -186,6 +195,8 @@ class Slots(Generic[R]):
         load = slot.leased
         slot.leased = load - 1
         self.leased -= 1
+        self.returned += 1
+        self.spoiled += broken
         if slot.retired:
             if slot.leased == 0:
                 self._doom(slot)
@@ -262,7 +273,7 @@ class Slots(Generic[R]):
         return slot.leased >= self._crowded and self.usable < self.size
 
     def statistics(
-        self, *, waiting: int, connects: int, connect_errors: int, waits: int, wait_seconds: float
+        self, *, waiting: int, connects: int, connect_errors: int, waits: int, wait_seconds: float, auto: bool
     ) -> PoolStatistics:
         """Return the counts of this moment, with those that are kept elsewhere."""
         free = self.free
@@ -280,6 +291,9 @@ class Slots(Generic[R]):
             connect_errors=connect_errors,
             waits=waits,
             wait_seconds=wait_seconds,
+            returned=self.returned,
+            spoiled=self.spoiled,
+            auto=auto,
         )
 
     def _advance(self) -> None:

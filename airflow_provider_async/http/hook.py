@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow_provider_async.core.governor import govern
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_options
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.http.auth import Auth
     from airflow_provider_async.http.connection import ConnectionFields
+    from airflow_provider_async.http.sender import Sender
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["AsyncHTTPHook"]
@@ -84,10 +86,10 @@ class AsyncHTTPHook:
         """
         from airflow_provider_async.http.caller import Caller
 
-        options = await self.read()
+        options = (await self.read()).within_limits()
         async with transport_pool(options, name=f"AsyncHTTPHook({self.http_conn_id!r})") as pool:
             sender = Caller(options, pool.lease)
-            pool.attach(sender)
+            start(pool, sender)
             yield HTTPClient(sender)
 
     def test_connection(self) -> tuple[bool, str]:
@@ -112,6 +114,14 @@ class AsyncHTTPHook:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return False, str(error) or type(error).__name__
         return True, "Connection successfully tested"
+
+
+def start(pool: Pool[Transport, Transport], sender: Sender) -> None:
+    """Have a sender ended before its pool closes, and find out the best limit if that is wanted."""
+    pool.attach(sender)
+    pool.follow(sender, most=sender.limit)
+    if sender.options.is_auto:
+        govern(pool, most=sender.limit, load=sender.load)
 
 
 def transport_pool(

@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,6 +15,7 @@ from aiohttp import ClientTimeout
 from aiolimiter import AsyncLimiter
 from multidict import istr
 
+from airflow_provider_async.core.governor import Load
 from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.work import working_on
@@ -22,7 +23,7 @@ from airflow_provider_async.errors import HTTPStatusError, InvalidBody, Transien
 from airflow_provider_async.http import policy
 from airflow_provider_async.http.auth import Auth, Basic
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.failures import FAILURES, named, status_error
+from airflow_provider_async.http.failures import FAILURES, named, read_failure, status_error
 from airflow_provider_async.http.origins import append
 from airflow_provider_async.http.redaction import Redactor, secret_headers
 from airflow_provider_async.http.transport import REDIRECTS, Call, Credentials
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from airflow_provider_async.core.lease import Lease
-    from airflow_provider_async.http.options import HTTPOptions, Rate
+    from airflow_provider_async.core.limits import Rate
+    from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["FORM", "Answer", "Sender"]
@@ -84,6 +86,13 @@ _QUOTA_HEADERS = tuple(
 )
 
 
+class Limiter(Protocol):
+    """Says when a request may begin."""
+
+    async def acquire(self) -> None:
+        """Wait for one's turn."""
+
+
 class Sender:
     """
     Sends requests on leased transports, again where the policy says so.
@@ -91,6 +100,7 @@ class Sender:
     :param options: what the Connection and the caller say.
     :param lease: lends a transport for one request.
     :param retry: the policy.
+    :ivar limit: no more leases are kept between requests.
     :ivar watched: the time-outs of a request whose answer is read as a whole; the others are kept here.
     :ivar unbounded: the time-outs of one whose answer may take any time, as long as something comes.
     """
@@ -103,11 +113,15 @@ class Sender:
         self._retry = retry or Retry()
         self._auth = _auth(options)
         self._credentials: Credentials | None = None
-        self._limiter = _limiter(options.rate)
+        self._limiter: Limiter | None = _limiter(options.rate)
         self._in_flight = 0
         self._waiting = 0
         self._spare: list[Turn] = []
         self._is_closing = False
+        self._ended = 0
+        self._failed = 0
+        self._refused = 0
+        self.limit = options.max_concurrency
         self.pause = Pause(initial_seconds=self._retry.initial_seconds, max_seconds=self._retry.max_seconds)
         self._watch = Watch(options.read_seconds, options.total_seconds)
         self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
@@ -171,12 +185,14 @@ class Sender:
         """Give back what :meth:`open` returned. A body that was not read to its end takes its connection with it."""
         turn, response, watched = answer
         self._in_flight -= 1
+        self._ended += 1
         if watched is not None:
             self._watch.end(watched)
         if response is not None:
             response.release()
         # Kept for the next request while others are in flight: the pool's own way costs a fiftieth of a small one.
-        if self._in_flight and not self._waiting and not self._is_closing:
+        kept = self._in_flight and not self._waiting and not self._is_closing
+        if kept and self._in_flight + len(self._spare) < self.limit:
             self._spare.append(turn)
             return
         turn[0].give_back()
@@ -189,9 +205,21 @@ class Sender:
         while self._spare:
             self._spare.pop()[0].give_back()
 
+    def load(self) -> Load:
+        """Tell what has become of requests."""
+        return Load(self._ended, self._in_flight, failed=self._failed, refused=self._refused)
+
     def failure(self, call: Call, error: Exception) -> Exception:
         """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
         return named(error, self.describe(call), self.redactor)
+
+    async def status_error(self, call: Call, response: ClientResponse) -> HTTPStatusError:
+        """Return the error for an answer whose status means failure."""
+        return status_error(call, response, await read_failure(response), self.describe(call), self.redactor)
+
+    def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
+        """Tell whether a request that failed is sent again."""
+        return policy.is_worth_it(error, idempotent=call.idempotent, retry=retry)
 
     def describe(self, call: Call) -> str:
         """Return what a request is called in errors."""
@@ -277,7 +305,8 @@ class Sender:
 
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
         """Wait for the next attempt, or raise the error if there is none."""
-        if retry.attempts == 1 or not policy.is_worth_it(error, idempotent=call.idempotent, retry=retry):
+        self._failed += policy.is_overload(error)
+        if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
         throttled = policy.is_throttling(error)
         # A server that takes so many requests a minute refuses all that come too early, however often: that says
@@ -303,12 +332,13 @@ class Sender:
 
     async def _refuse(self, call: Call, response: ClientResponse, began: float) -> NoReturn:
         """Raise the error for a status of failure, and let all calls pause if it asks for that."""
-        error = await status_error(call, response, self.describe(call), self.redactor)
+        error = await self.status_error(call, response)
         if policy.is_throttling(error):
             self._throttle(error.retry_after, began)
         raise error
 
     def _throttle(self, seconds: float | None, began: float) -> None:
+        self._refused += 1
         if seconds is None or seconds < _SHORTEST_PAUSE:
             self.pause.refused(began)
         elif seconds <= self._retry.budget_seconds:

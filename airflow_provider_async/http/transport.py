@@ -14,6 +14,7 @@ from yarl import URL
 
 from airflow_provider_async.errors import UnsafeURL
 from airflow_provider_async.http.bodies import ACCEPTED_ENCODINGS
+from airflow_provider_async.http.options import bypasses
 from airflow_provider_async.http.origins import (
     PublicResolver,
     as_given,
@@ -278,6 +279,8 @@ class Transport:
 
     def _find_proxy(self, url: URL) -> URL | None:
         host = url.host or ""
+        if bypasses(self._options.proxies, f"{host}:{url.port}"):
+            return None
         # In the order of requests.
         for name in (f"{url.scheme}://{host}", url.scheme, f"all://{host}", "all"):
             if name in self._options.proxies:

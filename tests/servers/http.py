@@ -116,6 +116,7 @@ class HTTPServer:
 
     :param seen: all requests, in the order in which they came.
     :param most_in_flight: how many were worked on at once, at the most.
+    :param most_connections: how many connections there were at once, at the most.
     """
 
     def __init__(self) -> None:
@@ -123,6 +124,7 @@ class HTTPServer:
         self.in_flight = 0
         self.most_in_flight = 0
         self.connections = 0
+        self.most_connections = 0
         self.port = 0
         self._handlers: dict[str, Handler] = {}
         self._open: set[asyncio.StreamWriter] = set()
@@ -139,6 +141,10 @@ class HTTPServer:
         """
         self._handlers[path] = in_turn(*answers)
         return self.url(path)
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
 
     def url(self, path: str = "", host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -170,6 +176,7 @@ class HTTPServer:
         self._tasks.add(task)
         self._open.add(writer)
         self.connections += 1
+        self.most_connections = max(self.most_connections, self.open_connections)
         number = self.connections
         try:
             # A client that goes away is no error of the server, nor is the end of the test.
