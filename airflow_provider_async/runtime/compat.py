@@ -153,6 +153,33 @@ def get_connection(conn_id: str) -> Connection:
     return connection
 
 
+def is_triggerer() -> bool:
+    """
+    Tell whether this process runs triggers, such as those of missed deadlines.
+
+    :return: whether its channel to the supervisor is that of a triggerer
+    """
+    runner = sys.modules.get("airflow.jobs.triggerer_job_runner")
+    task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    if runner is None or task_runner is None:
+        return False
+    return isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), runner.TriggerCommsDecoder)
+
+
+async def get_connection_in_triggerer(conn_id: str) -> Connection:
+    """
+    Read a Connection in the loop of the triggerer, from Airflow 3.1 on.
+
+    :param conn_id: the Connection's id
+    :raises AirflowNotFoundException: if there is none
+    :return: the Connection
+    """
+    from airflow.sdk import Connection
+
+    connection: Connection = await Connection.async_get(conn_id)
+    return connection
+
+
 def current_context() -> Mapping[str, Any] | None:
     """
     Find the running task's context.

@@ -223,7 +223,8 @@ class Dispatch(Generic[T]):
         shipment = Shipment(message, self._taken, 1)
         self._taken += 1
         try:
-            mail = options.prepare(message, None if ledger is None else ledger.run)
+            key = None if ledger is None else options.key(message)
+            mail = options.prepare(message, None if ledger is None or key is None else ledger.run_of(key))
             if inspect.isawaitable(mail):
                 mail = await mail
         except InvalidMessage as error:
@@ -236,7 +237,9 @@ class Dispatch(Generic[T]):
             raise
         content = normal_lines(mail.content)
         shipment.left = len(mail.recipients)
-        left = mail.recipients if ledger is None else self._resume(ledger, shipment, mail, options.key(message))
+        left = mail.recipients
+        if ledger is not None and key is not None:
+            left = self._resume(ledger, shipment, mail, key)
         for recipients in split(left, options.recipients_per_envelope):
             delivery = Delivery(mail, content, recipients, shipment)
             if self.outage is not None:
@@ -291,6 +294,7 @@ class Dispatch(Generic[T]):
             try:
                 async with self._pool.lease() as session:
                     self._sending.add(me)
+                    self._outbox.arrive()
                     await session.send(courier)
             except PoolTimeout as error:
                 # The server may take no more connections than there are.
@@ -302,6 +306,8 @@ class Dispatch(Generic[T]):
                     # A connection that comes to nothing at all is a reason to slow down.
                     self._throttle.pause.refused(began)
             finally:
+                if me not in self._sending:
+                    self._outbox.arrive()
                 self._sending.discard(me)
 
     def _give_up(self, error: PoolTimeout) -> None:

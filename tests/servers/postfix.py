@@ -74,13 +74,14 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = {certificate}
 smtpd_tls_key_file = {key}
 smtpd_tls_ask_ccert = yes
+smtpd_tls_loglevel = 2
 smtpd_sasl_auth_enable = {auth}
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = {folder}/auth
 smtpd_sasl_security_options = noanonymous
 smtpd_relay_restrictions = {relay}
 smtpd_recipient_restrictions = check_recipient_access inline:{{ {{bad@postfix.example = 550 5.1.1 no such user}},
-  {{later@postfix.example = 450 4.2.0 greylisted, try again in 1 second}} }}
+  {{later@postfix.example = 450 4.2.0 come back later}} }}
 smtpd_data_restrictions = reject_unauth_pipelining
 smtpd_forbid_bare_newline = yes
 smtpd_client_connection_count_limit = 0
