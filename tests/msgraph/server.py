@@ -19,7 +19,9 @@ from tests.msgraph.server_paging import Paging
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+
+    from tests.msgraph.server_core import Routes
 
 PARTS = {
     "batch": server_batch,
@@ -31,9 +33,15 @@ PARTS = {
 
 
 @asynccontextmanager
-async def graph_server(*, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[GraphServer]:
-    """Run a server."""
-    server = GraphServer({name: part.ROUTES for name, part in PARTS.items()}, Paging())
+async def graph_server(
+    *, tls: ssl.SSLContext | None = None, port: int = 0, parts: Mapping[str, Routes] | None = None
+) -> AsyncIterator[GraphServer]:
+    """
+    Run a server.
+
+    :param parts: other routes than all that there are.
+    """
+    server = GraphServer(parts or {name: part.ROUTES for name, part in PARTS.items()}, Paging())
     for part in reversed(PARTS.values()):
         part.fill(server)
     runner = web.ServerRunner(web.Server(server.serve), shutdown_timeout=1)
