@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async import resumable
 from airflow_provider_async.runtime import connections
-from tests.docs.test_guides import run
+from tests.docs.pages import run
 from tests.msgraph.conftest import FakeCredential, Fields
 from tests.msgraph.server import graph_server
 from tests.msgraph.server_directory import make_groups, make_users
