@@ -15,7 +15,7 @@ from airflow_provider_async.errors import PoolConnectError
 from airflow_provider_async.smtp import AsyncSMTPHook, SMTPClientPool, login
 from airflow_provider_async.smtp.login import connect_retry
 from airflow_provider_async.smtp.options import SMTPOptions
-from tests.servers.smtp import Fields, FaultyServer, faulty_server
+from tests.servers.smtp import FaultyServer, Fields, faulty_server
 from tests.smtp.conftest import SOON, mail, mails
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ async def test_a_server_that_knows_only_helo_is_spoken_to_as_it_wants() -> None:
     def fault(step: Step, about: str) -> Fault | None:
         return "554" if step == "EHLO" else None
 
-    async with faulty_server(FaultyServer(fault)) as server:
-        async with SMTPClientPool(connection=server.connection()) as pool:
-            await pool.send(mail(1))
+    async with faulty_server(FaultyServer(fault)) as server, SMTPClientPool(connection=server.connection()) as pool:
+        await pool.send(mail(1))
     assert b"HELO client.example" in server.books.commands
 
 

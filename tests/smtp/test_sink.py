@@ -91,7 +91,7 @@ class Handler:
         session: Any,
         envelope: Any,
         address: str,
-        options: list[str],  # noqa: ANN401
+        options: list[str],
     ) -> str:
         envelope.mail_from = address
         self.utf8 += "SMTPUTF8" in options
@@ -103,7 +103,7 @@ class Handler:
         session: Any,
         envelope: Any,
         address: str,
-        options: list[str],  # noqa: ANN401
+        options: list[str],
     ) -> str:
         if address.startswith("bad"):
             return f"550 5.1.1 no {address}"
@@ -146,9 +146,8 @@ async def test_aiosmtpd_has_what_was_reported() -> None:
 
 
 async def test_an_address_beyond_ascii_goes_where_it_is_taken() -> None:
-    async with aiosmtpd() as (handler, connection):
-        async with SMTPClientPool(connection=connection) as pool:
-            (result,) = await pool.send(mail(1, "jürgen@böse.example"))
+    async with aiosmtpd() as (handler, connection), SMTPClientPool(connection=connection) as pool:
+        (result,) = await pool.send(mail(1, "jürgen@böse.example"))
     assert result.status == "sent"
     assert handler.utf8 == 1
     async with smtp_sink("-8") as sink, SMTPClientPool(connection=sink.connection()) as pool:
