@@ -139,9 +139,10 @@ def limits_of(extras: Extras) -> Limits:
 def _encryption(extras: Extras) -> Encryption:
     # SmtpHook takes any text for true, "false" included. Without async, it asks for STARTTLS inside of TLS too unless
     # disable_tls is set, which no server offers.
-    if extras.boolean("disable_ssl") is not True:
+    without_tls, without_starttls = extras.boolean("disable_ssl") is True, extras.boolean("disable_tls") is True
+    if not without_tls:
         return "tls"
-    return "none" if extras.boolean("disable_tls") is True else "starttls"
+    return "none" if without_starttls else "starttls"
 
 
 def _login_method(extras: Extras) -> LoginMethod | None:

@@ -81,10 +81,9 @@ class Ledger:
         self._journal = await checkpoints.open_journal(self.name)
         self._checkpoints = checkpoints
 
-    @property
-    def run(self) -> str | None:
-        """What all tries that go on with one another have in common, and no others; ``None`` if nothing is kept."""
-        return None if self._journal is None else f"{self.name} {self._journal.generation}"
+    def run_of(self, key: Key) -> str | None:
+        """Return what all tries to send one message have in common, and no others; ``None`` if nothing is kept."""
+        return None if self._journal is None else f"{self.name} {self._journal.generation} {ascii(key)}"
 
     @property
     def has_room(self) -> bool:

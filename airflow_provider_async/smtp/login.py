@@ -7,6 +7,7 @@ import asyncio
 import base64
 import inspect
 import socket
+import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +17,6 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import InvalidConnection
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from airflow_provider_async.smtp.options import SMTPOptions
@@ -40,6 +40,9 @@ def connect_retry(retry: Retry | None) -> Retry:
     def is_worth_it(error: BaseException) -> bool:
         if isinstance(error, aiosmtplib.SMTPResponseException):
             return error.code < _PERMANENT
+        # aiosmtplib says of whatever goes wrong that no connection was made.
+        if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            return False
         return policy.is_transient(error)
 
     return replace(policy, is_transient=is_worth_it)

@@ -45,6 +45,7 @@ class Outbox(Generic[T]):
         self._ready: deque[T] = deque()
         self._later: list[tuple[float, int, T]] = []
         self._numbers = itertools.count()
+        self._coming = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -67,8 +68,7 @@ class Outbox(Generic[T]):
     def put(self, item: T) -> None:
         """Add something that can be sent now."""
         self._ready.append(item)
-        if self._waiters:
-            self._wake_one()
+        self._wake_one_if_needed()
 
     def hold(self) -> None:
         """Count something as taken that will be put in by :meth:`release`."""
@@ -87,7 +87,7 @@ class Outbox(Generic[T]):
         """
         if at <= asyncio.get_running_loop().time():
             self._ready.appendleft(item)
-            self._wake_one()
+            self._wake_one_if_needed()
         else:
             heapq.heappush(self._later, (at, next(self._numbers), item))
             self._wake_at(at)
@@ -136,10 +136,15 @@ class Outbox(Generic[T]):
         return self.empty()
 
     async def wait(self) -> bool:
-        """Wait until something can be taken, and tell whether anything ever will be."""
+        """
+        Wait until something can be taken, and tell whether anything ever will be.
+
+        Whoever is told so counts as coming, until :meth:`arrive`: no more of them are called than there is to do.
+        """
         while not self.is_over:
-            if self._ready:
+            if len(self._ready) > self._coming:
                 if (seconds := self._throttle.seconds_left) <= 0:
+                    self._coming += 1
                     return True
                 self._wake_at(asyncio.get_running_loop().time() + seconds)
             waiter = asyncio.get_running_loop().create_future()
@@ -148,9 +153,18 @@ class Outbox(Generic[T]):
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake_one()
+                    self._wake_one_if_needed()
                 raise
         return False
+
+    def arrive(self) -> None:
+        """Hear that one who was told that there is something to do begins to take, or will not."""
+        self._coming -= 1
+        self._wake_one_if_needed()
+
+    def _wake_one_if_needed(self) -> None:
+        if self._waiters and len(self._ready) > self._coming:
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._waiters:

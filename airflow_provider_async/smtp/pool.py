@@ -14,6 +14,7 @@ from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.smtp.compose import Composer, key_of
+from airflow_provider_async.smtp.dispatch import SendOptions
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
 from airflow_provider_async.smtp.ledger import DEFAULT_WINDOW, checked_key
 from airflow_provider_async.smtp.options import PRESETS
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.connection import ConnectionFields
+    from airflow_provider_async.smtp.dispatch import OnUnknown
     from airflow_provider_async.smtp.login import TokenFunction
     from airflow_provider_async.smtp.options import Limits, Rate, SMTPOptions
     from airflow_provider_async.smtp.results import SendResult
-    from airflow_provider_async.smtp.sending import OnUnknown, RaiseOn
+    from airflow_provider_async.smtp.sending import RaiseOn
     from airflow_provider_async.smtp.session import Session
 
 __all__ = ["SMTPClientPool"]
@@ -278,23 +280,19 @@ class SMTPClientPool:
         if resume is None and (key is not None or window is not None):
             raise ValueError("key and window are for resume, which is not given")
         size = options.limits.pool_size
-        sending: Sending[Sendable] = Sending(
-            pool,
-            self._composer(options).prepare,
-            messages,
-            throttle=throttle,
+        how: SendOptions[Sendable] = SendOptions(
+            prepare=self._composer(options).prepare,
+            key=key_of if key is None else partial(checked_key, key),
             connections=size if limit is None else min(limit, size),
             recipients_per_envelope=options.limits.recipients_per_envelope,
-            ordered=ordered,
             retry=retry or self._retry or replace(_RETRY, attempts=options.retry_limit + 1),
             on_unknown=on_unknown,
-            raise_on=raise_on,
             label=label or "send_many",
             # A dry run sends nothing, so there is nothing that must not be sent again.
             resume=resume if self._dry_run is None else None,
-            key=key_of if key is None else partial(checked_key, key),
             window=DEFAULT_WINDOW if window is None else window,
         )
+        sending = Sending(pool, messages, how, throttle=throttle, ordered=ordered, raise_on=raise_on)
         pool.attach(sending)
         return sending
 

@@ -124,7 +124,8 @@ class Session(asyncio.Protocol):
             raise ConnectionFailed("the connection was lost as soon as it was open")
         transport.set_protocol(self)
         # What is not with the operating system yet is not sent: so it is known whether a final dot can have arrived.
-        transport.set_write_buffer_limits(high=0)
+        # One, for to asyncio's TLS an empty buffer has reached a limit of zero.
+        transport.set_write_buffer_limits(high=1, low=0)
         return transport
 
     async def send(self, source: Source) -> None:

@@ -178,6 +178,8 @@ class _Session(asyncio.Protocol):
             self.step(
                 "EHLO", "", "\r\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines).encode()
             )
+        elif word == b"HELO":
+            self.answer(b"250 faulty.example")
         elif word == b"MAIL":
             if self.sender is not None:
                 self.books.violations.append("nested MAIL")
