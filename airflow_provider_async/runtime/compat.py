@@ -247,6 +247,23 @@ def is_first_start(context: Mapping[str, object]) -> bool:
     return ti.try_number <= 1 and not goes_on
 
 
+def run_place(context: Mapping[str, Any]) -> tuple[str, str, str]:
+    """
+    Tell where a DAG run stands among those of its DAG: by what it is for, not by when it runs.
+
+    That is the end of its data interval: a backfill is as old as what it fills in. A run without a logical date, which
+    was triggered by hand or by an asset, stands where it was to begin.
+
+    :param context: the task's context
+    :return: texts that sort as the runs do
+    """
+    run: Any = context["dag_run"]
+    began = run.logical_date or run.run_after
+    moment = (run.logical_date and run.data_interval_end) or began
+    first, second = (f"{date.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}" for date in (moment, began))
+    return first, second, run.run_id
+
+
 def read_variable(key: str) -> str | None:
     """
     Ask the API server for a Variable, and no secrets backend.

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.addresses import Addresses
-    from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.mail import Mail
     from airflow_provider_async.smtp.message import AttachmentLike
     from airflow_provider_async.smtp.options import SMTPOptions
