@@ -209,14 +209,28 @@ async def postfix(*, auth: bool = False, **settings: str) -> AsyncIterator[Postf
 
 
 @asynccontextmanager
-async def smtp_sink(*arguments: str) -> AsyncIterator[Sink]:
-    """Let smtp-sink run, with its own arguments for what goes wrong; it keeps mails in files."""
+async def smtp_sink(*arguments: str, keeps: bool = True) -> AsyncIterator[Sink]:
+    """
+    Let smtp-sink run, with its own arguments for what goes wrong.
+
+    :param keeps: whether it keeps mails in files.
+    """
     _required(_SINK)
     with _own_folder() as folder:
         shutil.chown(folder, "nobody")
         port = free_port()
         process = subprocess.Popen(
-            [_SINK, "-u", "nobody", "-R", folder, "-d", "mail-%M.", *arguments, f"127.0.0.1:{port}", "256"],
+            [
+                _SINK,
+                "-u",
+                "nobody",
+                "-R",
+                folder,
+                *(("-d", "mail-%M.") if keeps else ()),
+                *arguments,
+                f"127.0.0.1:{port}",
+                "256",
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -315,3 +316,15 @@ async def faulty_server(server: FaultyServer | None = None) -> AsyncIterator[Fau
     finally:
         listener.close()
         running.cut()
+
+
+async def _serve(port: int) -> None:
+    server = FaultyServer()
+    server.port = port
+    async with faulty_server(server):
+        print("ready", flush=True)  # noqa: T201 - for whoever waits
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))
