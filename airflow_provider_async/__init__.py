@@ -8,7 +8,19 @@ from airflow_provider_async.core.pool import Pool, PoolStatistics
 from airflow_provider_async.core.progress import Progress
 from airflow_provider_async.core.resume import resumable
 from airflow_provider_async.core.retry import Retry
+from airflow_provider_async.core.shards import Shard, shards
 
-__all__ = ["AsyncMap", "Outcome", "Pool", "PoolStatistics", "Progress", "Retry", "amap", "resumable"]
+__all__ = [
+    "AsyncMap",
+    "Outcome",
+    "Pool",
+    "PoolStatistics",
+    "Progress",
+    "Retry",
+    "Shard",
+    "amap",
+    "resumable",
+    "shards",
+]
 
 __version__ = "0.1.0"

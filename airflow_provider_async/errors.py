@@ -15,6 +15,7 @@ __all__ = [
     "CheckpointError",
     "ConnectionFailed",
     "FileChanged",
+    "GraphError",
     "HTTPStatusError",
     "InvalidBody",
     "InvalidConnection",
@@ -130,6 +131,44 @@ class HTTPStatusError(AsyncProviderError):
         self.headers = headers
         self.body = body
         self.retry_after = retry_after
+
+
+class GraphError(HTTPStatusError):
+    """
+    Microsoft Graph answered a request with an error; what Microsoft's support asks for stands in it.
+
+    :param message: the sentence, without secrets; :attr:`message` is Graph's own part of it.
+    :param code: what Graph calls the error, such as ``Request_ResourceNotFound``.
+    :param detail: Graph's own sentence.
+    :param request_id: Graph's name for the request.
+    :param client_request_id: the client's name for it.
+    :param inner_error: further particulars, from the general to the special.
+    :param date: when it happened, by Graph's clock.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        url: str,
+        headers: Mapping[str, str],
+        body: str = "",
+        retry_after: float | None = None,
+        code: str = "",
+        detail: str = "",
+        request_id: str | None = None,
+        client_request_id: str | None = None,
+        inner_error: Mapping[str, object] | None = None,
+        date: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, url=url, headers=headers, body=body, retry_after=retry_after)
+        self.code = code
+        self.message = detail
+        self.request_id = request_id
+        self.client_request_id = client_request_id
+        self.inner_error = inner_error or {}
+        self.date = date
 
 
 class TransientResponse(AsyncProviderError):

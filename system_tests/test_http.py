@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-import threading
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_async.testing.threads import running_in_a_thread
 from system_tests.support.client import RUN_ENDED
 from tests.servers.http import Answer, HTTPServer, Request, answer_json, rows
 from tests.servers.http_apis import CursorList, LinkedList, NumberedList, OffsetList, paged
@@ -79,27 +78,10 @@ SCHEMES: Mapping[str, Handler] = {
 }
 
 
-@contextmanager
-def running_in_a_thread() -> Iterator[HTTPServer]:
-    """Run the server beside the test, which waits for Airflow meanwhile."""
-    server, stack = HTTPServer(), AsyncExitStack()
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        thread = threading.Thread(target=loop.run_forever, name="http server")
-        runner.run(stack.enter_async_context(server.running()))
-        thread.start()
-        try:
-            yield server
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            runner.run(stack.aclose())
-
-
 @pytest.fixture(scope="module")
 def server(airflow: Airflow) -> Iterator[HTTPServer]:
     """Serve each scheme under the name of its DAG, and once more with a refusal in the middle."""
-    with running_in_a_thread() as running:
+    with running_in_a_thread(HTTPServer().running()) as running:
         for name, handler in SCHEMES.items():
             running.on(f"/{name}", handler)
             running.on(f"/refusing/{name}", RefusingOnce(handler, after=REFUSED_PAGE - 1))

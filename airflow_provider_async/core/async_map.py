@@ -8,10 +8,10 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.monitor import Monitor
+from airflow_provider_async.core.outcome import Finished, Outcome
 from airflow_provider_async.core.work import Work, item_repr, working_on
 from airflow_provider_async.errors import CallCancelled, IteratorClosed
 
@@ -32,38 +32,6 @@ _WINDOW = 2
 
 #: When so many items were left out one after the other, others have their turn.
 _LEFT_OUT_AT_ONCE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T, R]):
-    """
-    What became of one item.
-
-    :param item: the item.
-    :param value: what the function returned; ``None`` if it failed.
-    :param error: what the function raised; ``None`` if it did not.
-    """
-
-    item: T
-    value: R | None
-    error: Exception | None
-    _acknowledge: Callable[[], None] | None = field(default=None, repr=False, compare=False)
-
-    def ack(self) -> None:
-        """Count the item as done, with ``ack="manual"``: the next try will leave it out."""
-        if self._acknowledge is None:
-            raise RuntimeError('an outcome is acknowledged by hand where amap is given resume=... and ack="manual"')
-        self._acknowledge()
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished(Generic[T, R]):
-    """An item whose call has ended, on its way to the consumer; with its key, if it can be resumed by."""
-
-    item: T
-    value: R | None = None
-    error: Exception | None = None
-    hashed: int | None = None
 
 
 class AsyncMap(Generic[T, R]):
@@ -108,8 +76,8 @@ class AsyncMap(Generic[T, R]):
         self._stops_at_error = True
         # The error that ends the iteration, once what had finished before it is delivered.
         self._error: BaseException | None = None
-        self._finished: deque[_Finished[T, R]] = deque()
-        self._out_of_order: dict[int, _Finished[T, R]] = {}
+        self._finished: deque[Finished[T, R]] = deque()
+        self._out_of_order: dict[int, Finished[T, R]] = {}
         self._in_order = 0
         self._arrival: asyncio.Future[None] | None = None
         self._room: deque[asyncio.Future[None]] = deque()
@@ -139,11 +107,11 @@ class AsyncMap(Generic[T, R]):
         if size < 1:
             raise ValueError(f"the size of a batch must be at least 1, not {size}")
         self._check_ack()
-        batch: list[_Finished[T, R]] = []
+        batch: list[Finished[T, R]] = []
         try:
             while True:
                 try:
-                    finished = await self._next()
+                    finished = self._ready() or await self._next()
                 except Exception:
                     if batch:
                         yield [cast("R", one.value) for one in batch]
@@ -159,6 +127,20 @@ class AsyncMap(Generic[T, R]):
                     return
         finally:
             await self.aclose()
+
+    @property
+    def limit(self) -> int:
+        """How many calls run at once at most. It can be changed at any time; calls that run are left alone."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        has_more = limit > self._limit
+        self._limit = limit
+        if has_more and self._workers and not self._exhausted and not self._closed:
+            # It hires the others as it finds work, and there is room for what it finds.
+            self._hire()
+            self._let_one_in()
 
     @property
     def progress(self) -> Progress:
@@ -190,7 +172,7 @@ class AsyncMap(Generic[T, R]):
     async def _values(self) -> AsyncIterator[R]:
         self._check_ack()
         try:
-            while (finished := await self._next()) is not None:
+            while (finished := self._ready() or await self._next()) is not None:
                 yield cast("R", finished.value)
                 # The consumer came back for the next one.
                 if finished.hashed is not None:
@@ -202,22 +184,28 @@ class AsyncMap(Generic[T, R]):
         if self._is_manual:
             raise RuntimeError(f'{self._label}: with ack="manual", iterate over .outcomes() and call ack() on each')
 
-    def _acknowledge(self, *finished: _Finished[T, R]) -> None:
+    def _acknowledge(self, *finished: Finished[T, R]) -> None:
         for one in finished:
             if one.hashed is not None and self._resume is not None:
                 self._resume.acknowledge(one.hashed, one.value)
 
     # The consumer's side.
 
-    async def _next(self) -> _Finished[T, R] | None:
+    def _ready(self) -> Finished[T, R] | None:
+        """Return the next result if it is there already: mostly so, and then nothing need be awaited."""
+        if not self._finished:
+            return None
+        self._delivered += 1
+        if self._room:
+            self._let_one_in()
+        return self._finished.popleft()
+
+    async def _next(self) -> Finished[T, R] | None:
         if self._source is None:
             await self._begin()
         while True:
-            if self._finished:
-                self._delivered += 1
-                if self._room:
-                    self._let_one_in()
-                return self._finished.popleft()
+            if (finished := self._ready()) is not None:
+                return finished
             if self._closed:
                 raise IteratorClosed(f"{self._label} was closed while it was iterated over")
             if not self._workers:
@@ -282,9 +270,11 @@ class AsyncMap(Generic[T, R]):
         self._tell_consumer()
 
     async def _run_on_sync(self, source: Iterator[T]) -> None:
-        window = _WINDOW * self._limit
         while not self._exhausted:
-            if self._taken - self._delivered >= window:
+            if len(self._workers) > self._limit:
+                self._leave()
+                break
+            if self._taken - self._delivered >= _WINDOW * self._limit:
                 await self._wait_for_room()
                 continue
             try:
@@ -295,11 +285,13 @@ class AsyncMap(Generic[T, R]):
             await self._deal_with(item)
 
     async def _run_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
-        window = _WINDOW * self._limit
         while True:
             async with one_at_a_time:
-                while self._taken - self._delivered >= window:
+                while self._taken - self._delivered >= _WINDOW * self._limit:
                     await self._wait_for_room()
+                if len(self._workers) > self._limit:
+                    self._leave()
+                    break
                 if self._exhausted:
                     break
                 try:
@@ -308,6 +300,13 @@ class AsyncMap(Generic[T, R]):
                     self._end_of_items()
                     break
             await self._deal_with(item)
+
+    def _leave(self) -> None:
+        """Have the running worker count no more: the limit was lowered, and it ends."""
+        # At once, lest others take it for one that goes on. Whoever waits for room has its chance.
+        if (worker := asyncio.current_task()) is not None:
+            self._workers.discard(worker)
+        self._let_one_in()
 
     def _end_of_items(self) -> None:
         self._exhausted = True
@@ -333,7 +332,7 @@ class AsyncMap(Generic[T, R]):
         if resume.keeps_results:
             index = self._taken
             self._taken += 1
-            self._hand_over(index, _Finished(item, cast("R", resume.result(hashed))))
+            self._hand_over(index, Finished(item, cast("R", resume.result(hashed))))
             return
         self._left_out += 1
         if self._left_out % _LEFT_OUT_AT_ONCE == 0:
@@ -370,7 +369,7 @@ class AsyncMap(Generic[T, R]):
             if self._stops_at_error:
                 self._stop_at(error)
                 return
-        self._hand_over(index, _Finished(item, value, error, hashed))
+        self._hand_over(index, Finished(item, value, error, hashed))
 
     def _stop_at(self, error: Exception) -> None:
         if self._error is None:
@@ -384,7 +383,7 @@ class AsyncMap(Generic[T, R]):
             if worker is not asyncio.current_task() and not worker.cancelling():
                 worker.cancel()
 
-    def _hand_over(self, index: int, finished: _Finished[T, R]) -> None:
+    def _hand_over(self, index: int, finished: Finished[T, R]) -> None:
         if self._ordered:
             self._out_of_order[index] = finished
             while (following := self._out_of_order.pop(self._in_order, None)) is not None:

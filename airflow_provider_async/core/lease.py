@@ -42,4 +42,12 @@ class Lease(Generic[R, V]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._pool._release(self._slot, broken=exc is not None and self._pool._health.is_spoiled_by(exc))
+        self.give_back(exc)
+
+    def give_back(self, error: BaseException | None = None) -> None:
+        """
+        Return what was borrowed, as leaving ``async with`` does.
+
+        :param error: what ended its use, if an error did.
+        """
+        self._pool._release(self._slot, broken=error is not None and self._pool._health.is_spoiled_by(error))

@@ -9,9 +9,9 @@ import functools
 import logging
 import math
 import time
-import weakref
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, cast
 
+from airflow_provider_async.core.attached import Attached
 from airflow_provider_async.core.connector import Connector
 from airflow_provider_async.core.health import Health
 from airflow_provider_async.core.lease import Lease
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
+    from airflow_provider_async.core.attached import Closeable, Limited
+
 __all__ = ["Pool", "PoolStatistics"]
 
 R = TypeVar("R")
@@ -39,10 +41,6 @@ _CONNECTING_AT_ONCE = 8
 
 #: What each of the three steps of closing may take when the pool is left by a cancellation: two seconds in all.
 _HURRIED_STEP_SECONDS = 0.6
-
-
-class _Closeable(Protocol):
-    async def aclose(self) -> None: ...
 
 
 class Pool(Generic[R, V]):
@@ -108,6 +106,7 @@ class Pool(Generic[R, V]):
         if after_cancel not in ("keep", "discard"):
             raise ValueError(f"{name}: after_cancel must be 'keep' or 'discard', not {after_cancel!r}")
         self.name = name
+        self.is_governed = False  # whether the limit is being found out
         self._close_resource = close
         self._health = Health(is_usable=is_usable, is_broken=is_broken, discards_cancelled=after_cancel == "discard")
         self._connector = Connector(connect, close=close, is_usable=self._health.is_usable)
@@ -125,7 +124,7 @@ class Pool(Generic[R, V]):
             clock=clock,
         )
         self._waiters: Waiters[Slot[R]] = Waiters(acquire_timeout, self._timeout)
-        self._iterators: weakref.WeakSet[_Closeable] = weakref.WeakSet()
+        self._attached = Attached()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._refusal: BaseException | None = None
@@ -192,12 +191,17 @@ class Pool(Generic[R, V]):
     def limit(self, limit: int) -> None:
         _require_at_least(1, "limit", limit, self.name)
         self._slots.limit = limit
+        self._attached.set_limit(limit)
         if self._state == "open":
             self._serve()
 
-    def attach(self, iterator: _Closeable) -> None:
+    def attach(self, iterator: Closeable) -> None:
         """Have an iterator that uses this pool ended (``aclose()``) before the pool closes."""
-        self._iterators.add(iterator)
+        self._attached.add(iterator)
+
+    def follow(self, follower: Limited, *, most: int) -> None:
+        """Have the limit of something that uses this pool changed with the pool's, but never above ``most``."""
+        self._attached.follow(follower, most)
 
     def statistics(self) -> PoolStatistics:
         """Return the counts of this moment."""
@@ -207,6 +211,7 @@ class Pool(Generic[R, V]):
             connect_errors=self._connector.errors,
             waits=self._waiters.waits,
             wait_seconds=self._waiters.wait_seconds,
+            auto=self.is_governed,
         )
 
     def __repr__(self) -> str:
@@ -353,8 +358,7 @@ class Pool(Generic[R, V]):
         self._step = None
 
     async def _shut_down(self) -> None:
-        iterators = [iterator.aclose() for iterator in self._iterators]
-        await self._give_time_to(asyncio.gather(*iterators, return_exceptions=True))
+        await self._give_time_to(self._attached.aclose())
         self._state = "closing"
         self._waiters.fail(lambda: PoolClosed(f"{self.name} was closed while a lease was waited for"))
         self._waiters.stop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from airflow_provider_async.core.amap import amap
@@ -43,14 +44,15 @@ def amap_over(
     :param pool: is open.
     :param function: takes one lease at a time.
     :param items: as for :func:`~airflow_provider_async.amap`, like what is not named here.
-    :param limit: how many calls run at once; by default and at most as many as the pool has leases, for more would
-        only wait for one until the acquire time-out.
+    :param limit: how many calls run at once; by default and at most as many as the pool has leases at that moment, for
+        more would only wait for one until the acquire time-out.
     :param key: what tells one item from another, if the work can be resumed.
     """
+    most = sys.maxsize if limit is None else limit
     results = amap(
         function,
         items,
-        limit=pool.limit if limit is None else min(limit, pool.limit),
+        limit=min(most, pool.limit),
         ordered=ordered,
         resume=resume,
         key=None if resume is None else key,
@@ -59,4 +61,5 @@ def amap_over(
         tally=tally,
     )
     pool.attach(results)
+    pool.follow(results, most=most)
     return results

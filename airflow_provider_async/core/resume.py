@@ -8,8 +8,10 @@ import logging
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
+from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.checkpoint import Checkpoint
 from airflow_provider_async.core.cursor import CursorCheckpoint
 from airflow_provider_async.core.journal import Journal
@@ -49,12 +51,21 @@ async def resumable(folder: Path, *, attempt: int = 1) -> AsyncIterator[Checkpoi
     """
     Let every ``amap`` with ``resume`` in this block go on where it stopped when the block was left by an error.
 
-    :param folder: where checkpoints are kept, one script's alone; removed from there when the block ends without an
-        error.
+    What has a ``cursor`` goes on where the block that ended before without an error has left it.
+
+    :param folder: where checkpoints and cursors are kept, one script's alone; the checkpoints are removed from there
+        when the block ends without an error.
     :param attempt: a number that grows from try to try, if an old one may still run.
     """
-    async with Checkpoints(FileStore(folder), identity=str(folder), attempt=attempt) as checkpoints:
-        yield checkpoints
+    carryovers = Carryovers(
+        FileStore(folder / "cursors"),
+        identity=str(folder),
+        place=(datetime.now(UTC).isoformat(timespec="microseconds"),),
+    )
+    with carrying_on_by(lambda: carryovers):
+        async with Checkpoints(FileStore(folder), identity=str(folder), attempt=attempt) as checkpoints:
+            yield checkpoints
+    await carryovers.commit()
     await checkpoints.remove()
 
 

@@ -43,6 +43,9 @@ class PoolStatistics:
     :param connect_errors: how often that failed, since the beginning.
     :param waits: how often a lease was waited for, since the beginning; the first one waits for its resource to open.
     :param wait_seconds: how long these waits took, all added up.
+    :param returned: how many leases have ended, since the beginning.
+    :param spoiled: of how many the resource was broken then.
+    :param auto: whether the limit is being found out.
     """
 
     size: int
@@ -58,12 +61,14 @@ class PoolStatistics:
     connect_errors: int
     waits: int = 0
     wait_seconds: float = 0.0
+    returned: int = 0
+    spoiled: int = 0
+    auto: bool = False
 
     def beside(self, other: PoolStatistics) -> PoolStatistics:
         """Return the sums of two pools."""
-        return PoolStatistics(
-            **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        )
+        sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return PoolStatistics(**sums | {"auto": self.auto or other.auto})
 
     def after(self, earlier: PoolStatistics) -> PoolStatistics:
         """Return the same, with what another pool counted since its beginning, which is closed now."""
@@ -73,6 +78,8 @@ class PoolStatistics:
             connect_errors=self.connect_errors + earlier.connect_errors,
             waits=self.waits + earlier.waits,
             wait_seconds=self.wait_seconds + earlier.wait_seconds,
+            returned=self.returned + earlier.returned,
+            spoiled=self.spoiled + earlier.spoiled,
         )
 
 
@@ -115,6 +122,8 @@ class Slots(Generic[R]):
         self.leases = leases
         self.limit = limit
         self.leased = 0
+        self.returned = 0
+        self.spoiled = 0
         self.usable = 0
         self.connecting = 0
         self.doomed: list[Slot[R]] = []
@@ -127,6 +136,8 @@ class Slots(Generic[R]):
         # Usable slots by the number of their leases: the least loaded is found without a search, and dicts
         # keep the order of use, so that the idle slot used last is the first to be used again.
         self._by_load: list[dict[Slot[R], None]] = [{} for _ in range(leases + 1)]
+        # No usable slot has fewer leases than that.
+        self._least_load = 0
         self._retired: set[Slot[R]] = set()
         # An exclusive resource is opened when somebody waits for it; a shared one before that, at half its load.
         self._crowded = (leases + 1) // 2 if leases > 1 else math.inf
@@ -157,21 +168,21 @@ class Slots(Generic[R]):
         if self.leased >= self.limit:
             return None
         now = self._clock() if self.ages else 0.0
-        for load in range(self.leases):
-            slots = self._by_load[load]
-            while slots:
-                slot, _ = slots.popitem()
-                if not self._is_fit(slot, now):
-                    self._retire(slot)
-                    continue
-                slot.leased = load + 1
-                slot.uses += 1
-                self.leased += 1
-                if slot.uses >= self._max_uses:
-                    self._retire(slot)
-                else:
-                    self._by_load[load + 1][slot] = None
-                return slot
+        self._advance()
+        while (load := self._least_load) < self.leases:
+            slot, _ = self._by_load[load].popitem()
+            if not self._is_fit(slot, now):
+                self._retire(slot)
+                self._advance()
+                continue
+            slot.leased = load + 1
+            slot.uses += 1
+            self.leased += 1
+            if slot.uses >= self._max_uses:
+                self._retire(slot)
+            else:
+                self._by_load[load + 1][slot] = None
+            return slot
         return None
 
     def give_back(self, slot: Slot[R], *, broken: bool) -> None:
@@ -184,6 +195,8 @@ class Slots(Generic[R]):
         load = slot.leased
         slot.leased = load - 1
         self.leased -= 1
+        self.returned += 1
+        self.spoiled += broken
         if slot.retired:
             if slot.leased == 0:
                 self._doom(slot)
@@ -193,6 +206,7 @@ class Slots(Generic[R]):
             self._retire(slot)
             return
         self._by_load[load - 1][slot] = None
+        self._least_load = min(self._least_load, load - 1)
         if load == 1 and self.ages:
             slot.idle_since = self._clock()
 
@@ -201,6 +215,7 @@ class Slots(Generic[R]):
         now = self._clock()
         lifetime = self._max_lifetime * (1 - random.random() * _LIFETIME_JITTER)  # noqa: S311 - no secret
         self._by_load[0][Slot(resource, opened_at=now, expires_at=now + lifetime)] = None
+        self._least_load = 0
         self.usable += 1
 
     def forget(self, slot: Slot[R]) -> None:
@@ -250,15 +265,15 @@ class Slots(Generic[R]):
             return True
         if self.connecting:
             return False
-        least_load = next((load for load, slots in enumerate(self._by_load) if slots), 0)
-        return least_load >= self._crowded
+        self._advance()
+        return self.usable > 0 and self._least_load >= self._crowded
 
     def is_crowded(self, slot: Slot[R]) -> bool:
         """Tell whether a slot has so many leases that :meth:`wants_another` is worth asking."""
         return slot.leased >= self._crowded and self.usable < self.size
 
     def statistics(
-        self, *, waiting: int, connects: int, connect_errors: int, waits: int, wait_seconds: float
+        self, *, waiting: int, connects: int, connect_errors: int, waits: int, wait_seconds: float, auto: bool
     ) -> PoolStatistics:
         """Return the counts of this moment, with those that are kept elsewhere."""
         free = self.free
@@ -276,7 +291,15 @@ class Slots(Generic[R]):
             connect_errors=connect_errors,
             waits=waits,
             wait_seconds=wait_seconds,
+            returned=self.returned,
+            spoiled=self.spoiled,
+            auto=auto,
         )
+
+    def _advance(self) -> None:
+        """Look up the least load, unless it still is what it was."""
+        while self._least_load < self.leases and not self._by_load[self._least_load]:
+            self._least_load += 1
 
     def _is_fit(self, slot: Slot[R], now: float) -> bool:
         if self.ages and (now >= slot.expires_at or (slot.leased == 0 and now >= slot.idle_since + self._max_idle)):

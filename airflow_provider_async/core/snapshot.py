@@ -112,6 +112,7 @@ def _pool(name: str, statistics: PoolStatistics) -> dict[str, JSON]:
         "size": statistics.size,
         "leased": statistics.leased,
         "limit": statistics.limit,
+        "auto": statistics.auto,
         "waiting": statistics.waiting,
         "connects": statistics.connects,
         "connect_errors": statistics.connect_errors,

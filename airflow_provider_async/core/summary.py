@@ -55,9 +55,16 @@ class LogLines(Observer):
                 self._sum_up(stage, now)
         if not self._has_lines:
             return
-        for stage in monitor.stages:
-            if stage.parent is None and stage.active and now - self._said_at[stage] >= LOG_SECONDS:
-                self._say(stage, now)
+        due = [
+            stage
+            for stage in monitor.stages
+            if stage.parent is None and stage.active and now - self._said_at[stage] >= LOG_SECONDS
+        ]
+        for stage in due:
+            self._say(stage, now)
+        for name, counts in monitor.pools.items() if due else ():
+            if counts.auto:
+                log.info("%s: %s at once, found out to be best so far", name, f"{counts.limit:,}")
 
     def close(self, monitor: Monitor) -> None:
         """Say what is unsaid, and how far that came which is still at work."""

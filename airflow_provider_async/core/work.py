@@ -151,6 +151,7 @@ class Work:
     :ivar began: when it began, in seconds of the monitor's clock; ``None`` before that.
     :ivar ended: when it ended, likewise.
     :ivar clock: the monitor's clock.
+    :ivar told: what was logged of it, and need not be again.
     :ivar slow_seconds: an item that took longer is to be given to :meth:`note_slow`.
     """
 
@@ -173,6 +174,7 @@ class Work:
         "slowest",
         "stage",
         "tally",
+        "told",
         "total",
         "wall_clock",
     )
@@ -199,6 +201,7 @@ class Work:
         self.slow_seconds = _SLOW_SECONDS
         self.slowest: list[SlowItem] = []
         self.failures: list[Failure] = []
+        self.told: set[str] = set()
 
     @property
     def skipped(self) -> int:

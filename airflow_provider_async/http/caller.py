@@ -36,6 +36,9 @@ __all__ = ["Caller"]
 
 _CONTENT_ENCODING = istr("Content-Encoding")
 
+#: How what is appended to the base URL begins, if it is no path.
+_NO_PATH = frozenset({"", "?"})
+
 
 class Caller(Sender):
     """
@@ -77,40 +80,27 @@ class Caller(Sender):
         :raises ValueError: if it makes no sense.
         """
         base = self._base
+        body: bytes | None = None
         # Most are paths.
-        is_home = base is not None and "://" not in url and bool(url) and url[0] not in "/?"
-        target = URL(self._prefix + url) if is_home else append(base, url)
+        is_home = base is not None and "://" not in url and url[:1] not in _NO_PATH and url[:2] != "//"
+        target = URL(self._prefix + url.removeprefix("/")) if is_home else append(base, url)
         if params:
             target = target.update_query(_query(params))
-        chosen = None if base is not None else origin_of(target)
-        call = self._call(method, target, json, data, headers, idempotent=idempotent)
-        call.chosen, call.is_home = chosen, is_home
-        return call
-
-    def _call(
-        self,
-        method: str,
-        target: URL,
-        json: object,
-        data: bytes | str | Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-        *,
-        idempotent: bool | None,
-    ) -> Call:
-        method = method.upper()
-        body: bytes | None = None
         if json is not None or data is not None:
             body, content_type = _body(json, data)
             if content_type is not None:
                 headers = {"Content-Type": content_type, **(headers or {})}
+        method = method.upper()
         return Call(
             method,
             target,
             headers,
             body,
-            idempotent=policy.is_idempotent(method) if idempotent is None else idempotent,
-            timeout=self.watched,
-            checks_status=self.options.checks_status,
+            policy.is_idempotent(method) if idempotent is None else idempotent,
+            self.watched,
+            self.options.checks_status,
+            is_home=is_home,
+            chosen=origin_of(target) if base is None else None,
         )
 
     @staticmethod
@@ -127,14 +117,8 @@ class Caller(Sender):
         """
         origin = append(self._base, first.url)
         chosen = None if self._base is not None else origin_of(origin)
-        home = f"{origin.origin()}/"
 
         def call_of(page: PageRequest) -> Call:
-            if page.url.startswith(home) and not page.params and page.url != first.url:
-                # Most links lead here. There is nothing to be found out about them.
-                call = self._call(page.method, as_given(page.url), page.json, None, page.headers, idempotent=True)
-                call.chosen = chosen
-                return call
             call = self.call(
                 page.method, page.url, params=page.params, json=page.json, headers=page.headers, idempotent=True
             )
@@ -151,7 +135,11 @@ class Caller(Sender):
             call.checks_status = True
             response = await self.send(call)
             return PageResponse(
-                url=response.url, status=response.status, headers=response.headers, body=response.json()
+                url=response.url,
+                status=response.status,
+                headers=response.headers,
+                body=response.json(),
+                excerpt=partial(self.redactor.excerpt, response.body),
             )
 
         return fetch

@@ -4,18 +4,24 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import Auth
 
-__all__ = ["HTTPOptions", "Rate"]
+__all__ = ["HTTPOptions", "Rate", "bypasses"]
 
 DEFAULT_MAX_CONCURRENCY = 16
+
+#: Where the best number is found out, more are never tried.
+MOST_AUTO_CONCURRENCY = 128
 
 #: For reaching the server, and between two pieces of an answer.
 DEFAULT_SECONDS = 60.0
@@ -25,9 +31,6 @@ DEFAULT_TOTAL_SECONDS = 300.0
 
 DEFAULT_MAX_REDIRECTS = 10
 DEFAULT_MAX_BODY_BYTES = 256 * 1024 * 1024
-
-#: Requests a second, or a number of them and the seconds in which they may be made.
-Rate: TypeAlias = "float | tuple[float, float]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +50,15 @@ class HTTPOptions:
     :param total_seconds: how long one answer may take that is read as a whole.
     :param verify: whether the server has to prove who it is, or the file or folder of certificates to check that with.
     :param certificate: files of the client's certificate and of its key, which may be in the first too.
-    :param proxies: by scheme, ``all`` or ``scheme://host``.
+    :param proxies: by scheme, ``all`` or ``scheme://host``; and as ``no``, hosts that have none, with commas between.
     :param trust_env: whether proxies are looked for in the environment too.
     :param follows_redirects: whether redirects are followed.
     :param max_redirects: how many, one after the other.
     :param checks_status: whether a status of 400 or above is an error.
-    :param max_concurrency: requests in flight.
+    :param max_concurrency: requests in flight, at most.
+    :param is_auto: whether it is found out how many are best.
     :param rate: how many requests may begin in a time; evenly spread over it.
+    :param limits: what the server takes from all tasks together.
     :param max_body_bytes: no answer that is read as a whole may be larger, after decompression.
     """
 
@@ -75,8 +80,29 @@ class HTTPOptions:
     max_redirects: int = DEFAULT_MAX_REDIRECTS
     checks_status: bool = True
     max_concurrency: int = DEFAULT_MAX_CONCURRENCY
+    is_auto: bool = False
     rate: Rate | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+
+    def within_limits(self, shard: Shard[Any] | None = None) -> Self:
+        """
+        Return the same, with no more requests than the server takes; each takes a connection.
+
+        :param shard: if several tasks share the work: this one's part.
+        :raises InvalidConnection: if there are fewer connections or requests than shards.
+        """
+        limits = replace(self.limits, rate=self.rate).share(shard, self.conn_id)
+        most = limits.connections(limits.requests(self.max_concurrency))
+        return replace(self, max_concurrency=most, rate=limits.rate)
+
+    @staticmethod
+    def concurrency(wanted: Concurrency | None) -> dict[str, Any]:
+        """Return the options that say how many requests are in flight, as far as that is wanted."""
+        if wanted is None:
+            return {}
+        is_auto = wanted == "auto"
+        return {"max_concurrency": MOST_AUTO_CONCURRENCY if is_auto else wanted, "is_auto": is_auto}
 
     def tls(self) -> ssl.SSLContext | bool:
         """
@@ -98,3 +124,19 @@ class HTTPOptions:
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
         return context
+
+
+def bypasses(proxies: Mapping[str, str], host: str) -> bool:
+    """
+    Tell whether a host is one of those that have no proxy.
+
+    :param proxies: as in :class:`HTTPOptions`; a name under ``no`` stands for all that end so, with or without ``*.``.
+    :param host: with its port, if it matters.
+    """
+    direct = proxies.get("no")
+    if not direct:
+        return False
+    import urllib.request
+
+    names = ",".join(name.strip().removeprefix("*.") for name in direct.split(","))
+    return bool(urllib.request.proxy_bypass_environment(host, {"no": names}))  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ that it was asked for with.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow_provider_async.errors import PaginationError
 from airflow_provider_async.http.links import follow, next_link
@@ -98,7 +98,7 @@ class Cursor(CountedPaginator):
     def next(self, page: Page[object]) -> PageRequest | None:
         """Return the same request with the new cursor."""
         cursor = _cursor(page, self.path, self.more)
-        return None if cursor is None else page.request.with_params({self.param: cursor})
+        return None if cursor is None else page.request.with_params({self.param: cast("str | int", cursor)})
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,9 @@ class BodyCursor(CountedPaginator):
     """
     Sends what the body has for the next page in the JSON body of the next request, as GraphQL has it.
 
-    :param path: where it is, such as ``data.items.pageInfo.endCursor``.
-    :param into: the path in the request's body, such as ``variables.after``.
+    :param path: where it is, such as ``data.items.pageInfo.endCursor``. It may be a list, as Elasticsearch has it at
+        ``hits.hits.-1.sort``.
+    :param into: the path in the request's body, such as ``variables.after`` or ``search_after``.
     :param more: the path to what says whether there are more; by default only the cursor does.
     :param total: the path to how many rows there are; ``"auto"`` for well-known names, ``None`` not to look.
     """
@@ -119,11 +120,11 @@ class BodyCursor(CountedPaginator):
 
     def next(self, page: Page[object]) -> PageRequest | None:
         """Return the same request with the new cursor."""
-        cursor = _cursor(page, self.path, self.more)
+        cursor = _cursor(page, self.path, self.more, of_lists=True)
         return None if cursor is None else replace(page.request, json=replaced(page.request.json, self.into, cursor))
 
 
-def _cursor(page: Page[object], path: str, more: str | None) -> str | int | None:
+def _cursor(page: Page[object], path: str, more: str | None, *, of_lists: bool = False) -> JSON:
     cursor = find(page.response.body, path)
     if more is not None:
         says = find(page.response.body, more)
@@ -135,10 +136,17 @@ def _cursor(page: Page[object], path: str, more: str | None) -> str | int | None
             raise PaginationError(f"{more!r} says that there are more pages, but there is no cursor at {path!r}")
     elif _is_nothing(cursor):
         return None
-    if isinstance(cursor, bool) or not isinstance(cursor, (str, int)):
+    if not _is_cursor(cursor, of_lists=of_lists):
         raise PaginationError(f"at {path!r} is no cursor, but a value of type {type(cursor).__name__}")
-    return cursor
+    return cast("JSON", cursor)
+
+
+def _is_cursor(value: JSON | Missing, *, of_lists: bool) -> bool:
+    if isinstance(value, list):
+        # The values that the last row is sorted by.
+        return of_lists and not any(isinstance(part, (dict, list)) for part in value)
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _is_nothing(value: JSON | Missing) -> bool:
-    return value is MISSING or value is None or value is False or value == ""
+    return value is MISSING or value is None or value is False or value in ("", [])

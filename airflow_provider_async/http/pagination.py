@@ -10,130 +10,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, cast, overload
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.monitor import Monitor
-from airflow_provider_async.core.position import Position
 from airflow_provider_async.core.work import Work
 from airflow_provider_async.errors import CallCancelled, IteratorClosed, PaginationError
+from airflow_provider_async.http.batches import Batches
 from airflow_provider_async.http.bookmark import Bookmark, run_key
 from airflow_provider_async.http.detect import detect
 from airflow_provider_async.http.guards import Guards
-from airflow_provider_async.http.pages import Page, Paginator
+from airflow_provider_async.http.pages import Page
 from airflow_provider_async.http.prefetch import Prefetch
-from airflow_provider_async.http.rows import find_rows, rows_at
+from airflow_provider_async.http.rows import find_rows, rows_at, tells_of_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.position import Position
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.http.pages import Paginator
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 
-__all__ = ["Pagination", "paginate"]
+__all__ = ["Pagination"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: An empty page does not end a run that goes on elsewhere; so many in a row do, with an error.
-MOST_EMPTY_PAGES = 100
-
 #: How servers say that they do not know a cursor any more.
 _EXPIRED = frozenset({400, 404, 410, 422})
-
-
-@overload
-def paginate(
-    fetch: Callable[[PageRequest], Awaitable[PageResponse]],
-    request: PageRequest,
-    *,
-    paginator: Paginator | Literal["auto"] = "auto",
-    items: str | None = None,
-    prefetch: int = 1,
-    max_pages: int | None = None,
-    max_empty_pages: int = MOST_EMPTY_PAGES,
-    equal_pages: bool = False,
-    resume: str | None = None,
-    label: str | None = None,
-) -> Pagination[JSON]: ...
-
-
-@overload
-def paginate(
-    fetch: Callable[[PageRequest], Awaitable[PageResponse]],
-    request: PageRequest,
-    *,
-    paginator: Paginator | Literal["auto"] = "auto",
-    items: Callable[[JSON], Sequence[T]],
-    prefetch: int = 1,
-    max_pages: int | None = None,
-    max_empty_pages: int = MOST_EMPTY_PAGES,
-    equal_pages: bool = False,
-    resume: str | None = None,
-    label: str | None = None,
-) -> Pagination[T]: ...
-
-
-def paginate(
-    fetch: Callable[[PageRequest], Awaitable[PageResponse]],
-    request: PageRequest,
-    *,
-    paginator: Paginator | Literal["auto"] = "auto",
-    items: str | Callable[[JSON], Sequence[T]] | None = None,
-    prefetch: int = 1,
-    max_pages: int | None = None,
-    max_empty_pages: int = MOST_EMPTY_PAGES,
-    equal_pages: bool = False,
-    resume: str | None = None,
-    label: str | None = None,
-) -> Pagination[JSON] | Pagination[T]:
-    """
-    Read the pages of a listing, and iterate over its rows.
-
-    Each row comes once, and in order. Where that cannot be, because the server repeats a cursor or a page, has fewer
-    rows than it said or does not say how to go on, there is an error, after the rows until there.
-
-    :param fetch: sends one request and returns the decoded answer; its retries and limits are its own.
-    :param request: the first one.
-    :param paginator: how to get from one page to the next; ``"auto"`` finds that out, and logs it.
-    :param items: the path to the rows, such as ``data.results`` or ``data.0.rows``; or a function that makes the rows
-        of a page's body; by default they are looked for, and it is logged where they are.
-    :param prefetch: how many pages are fetched ahead of the one that is consumed: 0 for none before it is asked for.
-        More than one where pages can be known ahead, which is so for :class:`Offset` and :class:`PageNumber`; so many
-        requests are then made at once, and so many pages are in memory.
-    :param max_pages: the run ends after so many pages, whether or not there are more.
-    :param max_empty_pages: it is an error if so many pages in a row have no rows and say that there are more.
-    :param equal_pages: whether two pages may have the same rows; otherwise that is an error, for then the server most
-        likely gives the same page again and again.
-    :param resume: a name under which it is kept how far the run has come: the next try goes on after the last page that
-        was consumed, which is when the next page is asked for. If the server does not know that place any more, the run
-        begins anew, with a warning.
-    :param label: what the run is called in logs; by default the path of the URL.
-    """
-    if paginator != "auto" and not isinstance(paginator, Paginator):
-        raise ValueError(f"paginator must be 'auto' or a Paginator, not {paginator!r}")
-    for name, value, least in (
-        ("prefetch", prefetch, 0),
-        ("max_pages", max_pages, 1),
-        ("max_empty_pages", max_empty_pages, 1),
-    ):
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
-    return Pagination(
-        fetch,
-        request,
-        paginator=None if paginator == "auto" else paginator,
-        items=items,
-        prefetch=prefetch,
-        max_pages=max_pages,
-        max_empty_pages=max_empty_pages,
-        equal_pages=equal_pages,
-        position=None if resume is None else Position(resume),
-        label=label or urlsplit(request.url).path or request.url,
-    )
 
 
 class Pagination(Generic[T]):
@@ -194,23 +101,70 @@ class Pagination(Generic[T]):
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Iterate over the pages, those without rows included."""
-        if self._is_iterated:
-            raise RuntimeError(f"{self._label} is iterated over twice")
-        self._is_iterated = True
+        steps = self._only_steps()
         try:
-            await self._begin()
-            while self._at.request is not None and not self._is_enough():
-                page = await self._next_page(self._at.request)
-                if page is None:
-                    break
-                error = self._go_on(page)
+            async for page, error in steps:
                 yield page
                 # The consumer came back for the next one.
                 if error is not None:
                     raise error
-                self._keep()
+                self._keep(self._place())
+            self._keep(self._place())
         finally:
+            await steps.aclose()
             await self.aclose()
+
+    async def batches(self, size: int) -> AsyncGenerator[list[T], None]:
+        """
+        Iterate over lists of rows, whatever the size of the pages.
+
+        With ``resume``, a page counts as consumed when the batch that has its last row is; the next try reads a page
+        again that was consumed in part.
+
+        :param size: how many rows a list has; the last one may have fewer, and so may one before an error.
+        """
+        if size < 1:
+            raise ValueError(f"the size of a batch must be at least 1, not {size}")
+        batches = Batches[T](size)
+        steps = self._only_steps()
+        try:
+            error: Exception | None = None
+            while error is None:
+                try:
+                    page, error = await anext(steps)
+                except StopAsyncIteration:
+                    break
+                except Exception as raised:  # noqa: BLE001 - what has come is delivered first
+                    error = raised
+                else:
+                    batches.add(page.items, self._place() if error is None else None)
+                while (batch := batches.take()) is not None:
+                    yield batch
+                    self._keep(batches.reached())
+            if batch := batches.rest():
+                yield batch
+            self._keep(batches.reached())
+            if error is not None:
+                raise error
+            self._keep(self._place())
+        finally:
+            await steps.aclose()
+            await self.aclose()
+
+    def _only_steps(self) -> AsyncGenerator[tuple[Page[T], Exception | None], None]:
+        if self._is_iterated:
+            raise RuntimeError(f"{self._label} is iterated over twice")
+        self._is_iterated = True
+        return self._steps()
+
+    async def _steps(self) -> AsyncGenerator[tuple[Page[T], Exception | None], None]:
+        """Read the pages; with each comes the error that it led to, if it did, which is to be raised after it."""
+        await self._begin()
+        while self._at.request is not None and not self._is_enough():
+            page = await self._next_page(self._at.request)
+            if page is None:
+                break
+            yield page, self._go_on(page)
 
     @property
     def progress(self) -> Progress:
@@ -273,13 +227,19 @@ class Pagination(Generic[T]):
         request = self._request if self._given is None else self._given.first(self._request)
         return Bookmark(request=request, paginator=self._given)
 
-    def _keep(self) -> None:
-        if self._position is not None:
-            at = replace(self._at, total=self._guards.total, recent=self._guards.recent)
-            # What the caller gives each time is not kept.
-            if self._given is not None:
-                at = replace(at, paginator=None)
-            self._position.keep(at.write(self._request, self._run))
+    def _place(self) -> dict[str, JSON] | None:
+        """Return where the next try goes on if nothing more is consumed."""
+        if self._position is None:
+            return None
+        at = replace(self._at, total=self._guards.total, recent=self._guards.recent)
+        # What the caller gives each time is not kept.
+        if self._given is not None:
+            at = replace(at, paginator=None)
+        return at.write(self._request, self._run)
+
+    def _keep(self, place: dict[str, JSON] | None) -> None:
+        if self._position is not None and place is not None:
+            self._position.keep(place)
 
     # One page.
 
@@ -318,7 +278,6 @@ class Pagination(Generic[T]):
                 self._locate(missing, request)
                 raise
             self._at.request = None
-            self._keep()
             return None
         paginator = self._at.paginator
         if self._is_resumed and status in _EXPIRED and paginator is not None and paginator.expires:
@@ -331,7 +290,12 @@ class Pagination(Generic[T]):
     def _read(self, request: PageRequest, response: PageResponse) -> Page[T]:
         """Make a page of an answer."""
         at = self._at
-        items = self._items_of(response.body)
+        try:
+            items = self._items_of(response.body)
+        except PaginationError as error:
+            if tells_of_error(response.body):
+                error.args = (f"{error}; the server says: {response.excerpt()}",)
+            raise
         self._guards.check_page(request, response, items)
         largest = max(at.largest, len(items))
         return Page(
@@ -344,7 +308,7 @@ class Pagination(Generic[T]):
         path = self._items if self._items is not None else self._at.items
         if path is None:
             path = find_rows(body)
-            log.info("%s: the rows are %s", self._label, f"at items={path!r}" if path else "the whole body")
+            self._tell_once(f"the rows are {f'at items={path!r}' if path else 'the whole body'}")
             self._at.items = path
         return cast("Sequence[T]", rows_at(body, path))
 
@@ -369,7 +333,7 @@ class Pagination(Generic[T]):
         paginator = self._at.paginator
         if paginator is None:
             paginator, reason = detect(page)
-            log.info("%s: %s, so the pages are read by %r", self._label, reason, paginator)
+            self._tell_once(f"{reason}, so the pages are read by {paginator!r}")
             self._at.paginator = paginator
         following = paginator.next(page)
         self._guards.note_total(paginator.promised(page), page.rows)
@@ -380,6 +344,13 @@ class Pagination(Generic[T]):
             return None
         self._guards.check_following(following)
         return following
+
+    def _tell_once(self, message: str) -> None:
+        """Log what was found out; once for all runs that are parts of one work, such as the pages of many parents."""
+        told = self._work.told if self._work.parent is None else self._work.parent.told
+        if message not in told:
+            told.add(message)
+            log.info("%s: %s", self._label, message)
 
     def _is_enough(self) -> bool:
         if self._max_pages is None or self._at.pages < self._max_pages:

@@ -29,6 +29,7 @@ __all__ = [
     "backoff",
     "http_date",
     "is_idempotent",
+    "is_overload",
     "is_throttling",
     "is_worth_it",
     "quota",
@@ -46,6 +47,7 @@ _REFUSED_STATUSES = frozenset({429, 503})
 
 TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
+_SERVER_ERROR = 500
 
 #: Larger numbers are no seconds from now, but seconds or milliseconds since 1970.
 _EPOCH_SECONDS = 1e9
@@ -83,6 +85,13 @@ def is_throttling(error: BaseException) -> bool:
     if not isinstance(error, HTTPStatusError):
         return False
     return error.status == TOO_MANY_REQUESTS or (error.status == _UNAVAILABLE and error.retry_after is not None)
+
+
+def is_overload(error: BaseException) -> bool:
+    """Tell whether an error may mean that the server has too much to do, and does not say that it refuses."""
+    if isinstance(error, HTTPStatusError):
+        return error.status >= _SERVER_ERROR and not is_throttling(error)
+    return isinstance(error, (ConnectionFailed, OperationTimeout))
 
 
 def is_worth_it(error: BaseException, *, idempotent: bool, retry: Retry) -> bool:

@@ -4,34 +4,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
+from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
-from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.http.auth import Auth, CallableAuth
 from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_url
 from airflow_provider_async.http.hook import AsyncHTTPHook, transport_pool
-from airflow_provider_async.http.pagination import MOST_EMPTY_PAGES, paginate
+from airflow_provider_async.http.options import HTTPOptions
+from airflow_provider_async.http.paginate import MOST_EMPTY_PAGES, paginate
 from airflow_provider_async.http.requests import PageRequest
+from airflow_provider_async.http.session_pool import SessionPool
 from airflow_provider_async.runtime.extras import invalid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.core.checkpoint import JSON
-    from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.core.limits import Concurrency, Rate
+    from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import AuthFunction
+    from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.client import Check, Params
     from airflow_provider_async.http.connection import ConnectionFields
     from airflow_provider_async.http.download import DownloadedFile, Existing
-    from airflow_provider_async.http.options import HTTPOptions, Rate
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.paginator import Paginator
     from airflow_provider_async.http.response import Response
@@ -42,7 +45,7 @@ __all__ = ["HTTPClientPool"]
 T = TypeVar("T")
 
 
-class HTTPClientPool(HTTPClient):
+class HTTPClientPool(SessionPool, HTTPClient):
     """
     One session of aiohttp that many requests share, with one login, one retry policy and one limit.
 
@@ -52,7 +55,8 @@ class HTTPClientPool(HTTPClient):
 
     The Connection's headers and its login go to its own scheme, host and port, and to ``allowed_hosts``; no redirect
     and no link takes them elsewhere. ``max_concurrency`` and ``rate`` may also stand in the Connection's extras; what
-    is given here wins.
+    is given here wins. Its extras ``max_connections`` and ``max_requests`` say what the server takes from all tasks
+    together, and hold whatever is given here.
 
     A request is tried again after a connection that failed, a body that was cut short and the statuses 408, 425, 429,
     500, 502, 503 and 504 if its method is idempotent, and after 429 and 503 whatever its method. When a server asks to
@@ -60,7 +64,8 @@ class HTTPClientPool(HTTPClient):
     refused because there are too many is bounded by the policy's budget alone, not by its attempts.
 
     :param http_conn_id: the id of an ``http`` Connection; ``None`` for no Connection.
-    :param max_concurrency: requests in flight, 16 by default.
+    :param max_concurrency: requests in flight, 16 by default. ``auto`` finds out how many are best for this server, up
+        to 128: it begins with 4, goes on as long as throughput grows, and falls back when the server refuses.
     :param rate: how many requests may begin in a second, or a tuple of a number and seconds; spread evenly.
     :param timeout: seconds for reaching the server, and between two pieces of an answer; 60 by default.
     :param total_timeout: seconds for one answer that is read as a whole; 300 by default.
@@ -75,6 +80,8 @@ class HTTPClientPool(HTTPClient):
     :param max_body_bytes: no answer that is read as a whole may be larger, after decompression; 256 MiB by default.
     :param acquire_timeout: seconds that a request waits for its turn, pauses apart.
     :param close_timeout: seconds that requests have to end when the pool closes.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``,
+        ``max_requests`` and ``rate``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 
@@ -82,7 +89,7 @@ class HTTPClientPool(HTTPClient):
         self,
         http_conn_id: str | None = "http_default",
         *,
-        max_concurrency: int | None = None,
+        max_concurrency: Concurrency | None = None,
         rate: Rate | None = None,
         timeout: float | None = None,
         total_timeout: float | None = None,
@@ -95,14 +102,15 @@ class HTTPClientPool(HTTPClient):
         max_body_bytes: int | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
         super().__init__()
         if isinstance(allowed_hosts, str):
             raise TypeError("allowed_hosts is one text, not an iterable of hosts")
-        for argument, value in (("max_concurrency", max_concurrency), ("max_body_bytes", max_body_bytes)):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, not {value}")
+        check_concurrency("max_concurrency", max_concurrency)
+        if max_body_bytes is not None and max_body_bytes < 1:
+            raise ValueError(f"max_body_bytes must be at least 1, not {max_body_bytes}")
         numbers = rate if isinstance(rate, tuple) else (rate,)
         for argument, seconds in (
             ("timeout", timeout),
@@ -118,10 +126,11 @@ class HTTPClientPool(HTTPClient):
         self._headers = dict(headers or {})
         self._check = check
         self._retry = retry
+        self._shard = shard
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
         self._overrides: dict[str, Any] = {
-            "max_concurrency": max_concurrency,
+            **HTTPOptions.concurrency(max_concurrency),
             "rate": rate,
             "connect_seconds": timeout,
             "read_seconds": timeout,
@@ -129,37 +138,17 @@ class HTTPClientPool(HTTPClient):
             "allowed_hosts": tuple(allowed_hosts) or None,
             "max_body_bytes": max_body_bytes,
         }
-        self._pool: Pool[Transport, Transport] | None = None
 
-    async def __aenter__(self) -> Self:
-        """
-        Read the Connection and get ready to connect.
-
-        :raises InvalidConnection: naming a field of the Connection that cannot be used.
-        """
+    async def _open(self) -> tuple[Pool[Transport, Transport], Caller]:
         # aiohttp takes a fifth of a second to import: a DAG file is parsed without it.
         from airflow_provider_async.http.caller import Caller
 
-        if self._pool is not None:
-            raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
         pool = transport_pool(
             options, name=self._name, acquire_timeout=self._acquire_timeout, close_timeout=self._close_timeout
         )
-        sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
-        await pool.__aenter__()
-        pool.attach(sender)
-        self._pool, self._sender = pool, sender
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self._opened.__aexit__(exc_type, exc, tb)
-
-    async def close(self) -> None:
-        """End what was begun and close the connections, as leaving ``async with`` does."""
-        await self._opened.close()
+        sender = self._sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
+        return pool, sender
 
     async def _read(self) -> HTTPOptions:
         options = await self._hook.read()
@@ -168,7 +157,8 @@ class HTTPClientPool(HTTPClient):
             changes["base_url"], login, _ = read_url(self._base_url, None, "base_url", options.conn_id)
             if login is not None:
                 raise invalid(options.conn_id, "base_url", "has a login in it; give auth=..., or use a Connection")
-        return replace(options, headers={**options.headers, **self._headers}, **changes)
+        headers = {**options.headers, **self._headers}
+        return replace(options, headers=headers, **changes).within_limits(self._shard)
 
     def get_many(
         self,
@@ -276,7 +266,7 @@ class HTTPClientPool(HTTPClient):
 
         :param url: of the first page, as for :meth:`request`, like ``params``, ``json`` and ``headers``.
         :param method: of all requests; each is tried again, for to read a page twice does no harm.
-        :param paginator: as for :func:`~airflow_provider_async.http.pagination.paginate`, like all that follow.
+        :param paginator: as for :func:`~airflow_provider_async.http.paginate.paginate`, like all that follow.
         :return: rows with ``async for``, or pages by ``.pages()``.
         """
         sender = self.sender
@@ -287,7 +277,7 @@ class HTTPClientPool(HTTPClient):
             paginator=paginator,
             items=cast("Callable[[JSON], Sequence[T]]", items),
             # More would only wait for a lease until the acquire time-out.
-            prefetch=min(prefetch, self._opened.limit),
+            prefetch=min(prefetch, sender.options.max_concurrency),
             max_pages=max_pages,
             max_empty_pages=max_empty_pages,
             equal_pages=equal_pages,
@@ -341,22 +331,6 @@ class HTTPClientPool(HTTPClient):
             tally=tally,
         )
 
-    def statistics(self) -> PoolStatistics:
-        """Return the counts of this moment: leases, waiters; the connections are aiohttp's."""
-        return self._opened.statistics()
-
-    def _attach(self, iterator: AsyncGenerator[object, None]) -> None:
-        self._opened.attach(iterator)
-
     @property
     def _name(self) -> str:
         return f"HTTPClientPool({self.http_conn_id!r})"
-
-    @property
-    def _opened(self) -> Pool[Transport, Transport]:
-        if self._pool is None:
-            raise PoolClosed(f"{self._name} is not open; use 'async with'")
-        return self._pool
-
-    def __repr__(self) -> str:
-        return f"<{self._name}: {self._pool or 'not open'}>"

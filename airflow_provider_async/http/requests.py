@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote_plus, unquote_plus, urlsplit, urlunspl
 from airflow_provider_async.core.keys import hash_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_async.core.checkpoint import JSON
 
@@ -103,12 +103,14 @@ class PageResponse:
     :param status: the HTTP status.
     :param headers: found whatever their case.
     :param body: decoded.
+    :param excerpt: returns the beginning of the body as it came, without secrets, for errors.
     """
 
     url: str
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: JSON = field(repr=False)
+    excerpt: Callable[[], str] = field(default=str, repr=False, compare=False)
 
 
 def redacted(url: str, params: Iterable[tuple[str, str]] = ()) -> str:

@@ -11,10 +11,13 @@ from airflow_provider_async.http.paths import MISSING, find
 if TYPE_CHECKING:
     from airflow_provider_async.core.checkpoint import JSON
 
-__all__ = ["find_rows", "rows_at"]
+__all__ = ["find_rows", "rows_at", "tells_of_error"]
 
 #: What servers call the list of rows, or what it is in.
 _NAMES = ("items", "data", "results", "result", "value", "values", "records", "rows", "entries", "hits", "_embedded")
+
+#: What servers tell in that something is wrong, also in an answer of success.
+_ERROR_NAMES = ("error", "errors", "error_description", "error_message", "errorMessage", "fault", "message", "detail")
 
 _MOST_NAMES = 10
 
@@ -82,6 +85,11 @@ def rows_at(body: JSON, path: str) -> list[JSON]:
             "give a function instead: items=lambda body: body.get(...) or []"
         )
     raise PaginationError(f"at items={path!r} is no list, but {_describe(found)}")
+
+
+def tells_of_error(body: JSON) -> bool:
+    """Tell whether a body without rows seems to say why."""
+    return isinstance(body, dict) and any(body.get(name) for name in _ERROR_NAMES)
 
 
 def _describe(body: JSON) -> str:

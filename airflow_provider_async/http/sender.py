@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,6 +15,7 @@ from aiohttp import ClientTimeout
 from aiolimiter import AsyncLimiter
 from multidict import istr
 
+from airflow_provider_async.core.governor import Load
 from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.work import working_on
@@ -21,10 +23,10 @@ from airflow_provider_async.errors import HTTPStatusError, InvalidBody, Transien
 from airflow_provider_async.http import policy
 from airflow_provider_async.http.auth import Auth, Basic
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.failures import FAILURES, named, status_error
+from airflow_provider_async.http.failures import FAILURES, named, read_failure, status_error
 from airflow_provider_async.http.origins import append
 from airflow_provider_async.http.redaction import Redactor, secret_headers
-from airflow_provider_async.http.transport import Call, Credentials
+from airflow_provider_async.http.transport import REDIRECTS, Call, Credentials
 from airflow_provider_async.http.watch import Watch, Watched
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from airflow_provider_async.core.lease import Lease
-    from airflow_provider_async.http.options import HTTPOptions, Rate
+    from airflow_provider_async.core.limits import Rate
+    from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.transport import Transport
 
 __all__ = ["FORM", "Answer", "Sender"]
@@ -60,11 +63,34 @@ _SHORTEST_PAUSE = 0.05
 #: A call that was refused for the crowd's sake waits on its own as after this many failures at most.
 _MOST_FAILURES_OF_A_CROWD = 3
 
+
+@dataclass(slots=True)
+class _Failures:
+    """
+    What has become of a call so far.
+
+    :param began: when it failed for the first time, by ``time.monotonic()``.
+    :param count: how often it has failed.
+    :param renewed: whether a new token was asked for.
+    """
+
+    began: float
+    count: int = 0
+    renewed: bool = False
+
+
 _ANONYMOUS = Credentials({}, {}, has_login=True, made={})
 
 _QUOTA_HEADERS = tuple(
     map(istr, ("RateLimit", "RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining"))
 )
+
+
+class Limiter(Protocol):
+    """Says when a request may begin."""
+
+    async def acquire(self) -> None:
+        """Wait for one's turn."""
 
 
 class Sender:
@@ -74,6 +100,7 @@ class Sender:
     :param options: what the Connection and the caller say.
     :param lease: lends a transport for one request.
     :param retry: the policy.
+    :ivar limit: no more leases are kept between requests.
     :ivar watched: the time-outs of a request whose answer is read as a whole; the others are kept here.
     :ivar unbounded: the time-outs of one whose answer may take any time, as long as something comes.
     """
@@ -86,11 +113,15 @@ class Sender:
         self._retry = retry or Retry()
         self._auth = _auth(options)
         self._credentials: Credentials | None = None
-        self._limiter = _limiter(options.rate)
+        self._limiter: Limiter | None = _limiter(options.rate)
         self._in_flight = 0
         self._waiting = 0
         self._spare: list[Turn] = []
         self._is_closing = False
+        self._ended = 0
+        self._failed = 0
+        self._refused = 0
+        self.limit = options.max_concurrency
         self.pause = Pause(initial_seconds=self._retry.initial_seconds, max_seconds=self._retry.max_seconds)
         self._watch = Watch(options.read_seconds, options.total_seconds)
         self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
@@ -116,10 +147,23 @@ class Sender:
         :raises OperationTimeout: if there was none in time.
         :raises UnsafeURL: if a link or a redirect leads where it must not.
         """
-        try:
-            return await self._attempt(call, consume)
-        except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
-            return await self._again(call, partial(self._attempt, consume=consume), error, retry or self._retry)
+        failures: _Failures | None = None
+        while True:
+            try:
+                answer = await self._begin(call)
+                try:
+                    return await consume(answer[1])
+                except FAILURES as error:
+                    raise self.failure(call, error) from None
+                except asyncio.CancelledError:
+                    if answer[2] is not None and answer[2].ends_late():
+                        raise self.failure(call, TimeoutError()) from None
+                    raise
+                finally:
+                    self.close(answer)
+            except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
+                failures = failures or _Failures(time.monotonic())
+                await self._get_ready_again(call, error, failures, retry or self._retry)
 
     async def open(self, call: Call, *, retry: Retry | None = None) -> Answer:
         """
@@ -129,48 +173,57 @@ class Sender:
         :param retry: another policy.
         :raises HTTPStatusError: and what else :meth:`run` raises.
         """
-        try:
-            return await self._begin(call)
-        except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
-            return await self._again(call, self._begin, error, retry or self._retry)
+        failures: _Failures | None = None
+        while True:
+            try:
+                return await self._begin(call)
+            except Exception as error:  # noqa: BLE001 - as above
+                failures = failures or _Failures(time.monotonic())
+                await self._get_ready_again(call, error, failures, retry or self._retry)
 
-    async def close(self, answer: tuple[Turn, ClientResponse | None, Watched | None]) -> None:
+    def close(self, answer: tuple[Turn, ClientResponse | None, Watched | None]) -> None:
         """Give back what :meth:`open` returned. A body that was not read to its end takes its connection with it."""
         turn, response, watched = answer
         self._in_flight -= 1
+        self._ended += 1
         if watched is not None:
             self._watch.end(watched)
         if response is not None:
             response.release()
-        await self._give_back(turn)
+        # Kept for the next request while others are in flight: the pool's own way costs a fiftieth of a small one.
+        kept = self._in_flight and not self._waiting and not self._is_closing
+        if kept and self._in_flight + len(self._spare) < self.limit:
+            self._spare.append(turn)
+            return
+        turn[0].give_back()
+        while self._spare and not self._in_flight:
+            self._spare.pop()[0].give_back()
 
     async def aclose(self) -> None:
         """Keep no lease any longer: the pool is about to close."""
         self._is_closing = True
         while self._spare:
-            await self._spare.pop()[0].__aexit__(None, None, None)
+            self._spare.pop()[0].give_back()
+
+    def load(self) -> Load:
+        """Tell what has become of requests."""
+        return Load(self._ended, self._in_flight, failed=self._failed, refused=self._refused)
 
     def failure(self, call: Call, error: Exception) -> Exception:
         """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
         return named(error, self.describe(call), self.redactor)
 
+    async def status_error(self, call: Call, response: ClientResponse) -> HTTPStatusError:
+        """Return the error for an answer whose status means failure."""
+        return status_error(call, response, await read_failure(response), self.describe(call), self.redactor)
+
+    def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
+        """Tell whether a request that failed is sent again."""
+        return policy.is_worth_it(error, idempotent=call.idempotent, retry=retry)
+
     def describe(self, call: Call) -> str:
         """Return what a request is called in errors."""
         return f"{call.method} {self.redactor.url(call.url)}"
-
-    async def _attempt(self, call: Call, consume: Callable[[ClientResponse], Awaitable[T]]) -> T:
-        answer = await self._begin(call)
-        response, watched = answer[1], answer[2]
-        try:
-            return await consume(response)
-        except FAILURES as error:
-            raise self.failure(call, error) from None
-        except asyncio.CancelledError:
-            if watched is not None and watched.ends_late():
-                raise self.failure(call, TimeoutError()) from None
-            raise
-        finally:
-            await self.close(answer)
 
     async def _begin(self, call: Call) -> Answer:
         credentials = None if self._is_throttled or call.is_anonymous else self._ready_credentials()
@@ -183,7 +236,10 @@ class Sender:
         watched = self._watch.begin(began) if call.is_watched else None
         response = None
         try:
-            response = await turn[1].send(call, credentials)
+            transport = turn[1]
+            response = await transport.send(call, credentials)
+            if response.status in REDIRECTS:
+                response = await transport.follow(response, call, credentials)
             headers = response.headers
             for name in _QUOTA_HEADERS:
                 if name in headers:
@@ -192,7 +248,7 @@ class Sender:
             if response.status >= _BAD_REQUEST and call.checks_status:
                 await self._refuse(call, response, began)
         except BaseException as error:
-            await self.close((turn, response, watched))
+            self.close((turn, response, watched))
             if isinstance(error, asyncio.CancelledError) and watched is not None and watched.ends_late():
                 raise self.failure(call, TimeoutError()) from None
             if isinstance(error, FAILURES):
@@ -230,42 +286,27 @@ class Sender:
             # A pause may have begun while this waited for its turn.
             if not pause.is_on:
                 return (lease, transport), credentials
-            await lease.__aexit__(None, None, None)
-
-    async def _give_back(self, turn: Turn) -> None:
-        """Keep a lease for the next request while others are in flight; the pool's own way takes 10 µs."""
-        if self._in_flight and not self._waiting and not self._is_closing:
-            self._spare.append(turn)
-            return
-        await turn[0].__aexit__(None, None, None)
-        while self._spare and not self._in_flight:
-            await self._spare.pop()[0].__aexit__(None, None, None)
+            lease.give_back()
 
     # Trying again.
 
-    async def _again(self, call: Call, attempt: Callable[[Call], Awaitable[T]], error: Exception, retry: Retry) -> T:
-        began = time.monotonic()
-        failed = 0
-        renewed = False
-        while True:
-            if isinstance(error, HTTPStatusError) and error.status == _UNAUTHORIZED and not renewed:
-                # Once: a new token that is refused too will not get better.
-                renewed = True
-                if call.credentials is None or not self._auth.refused(call.credentials.made):
-                    raise error
-            else:
-                failed += 1
-                await self._wait(call, error, failed, began, retry)
-            if (work := working_on.get()) is not None:
-                work.retries += 1
-            try:
-                return await attempt(call)
-            except Exception as next_error:  # noqa: BLE001 - as above
-                error = next_error
+    async def _get_ready_again(self, call: Call, error: Exception, failures: _Failures, retry: Retry) -> None:
+        """Wait until the next attempt may begin, or raise the error if there is none."""
+        if isinstance(error, HTTPStatusError) and error.status == _UNAUTHORIZED and not failures.renewed:
+            # Once: a new token that is refused too will not get better.
+            failures.renewed = True
+            if call.credentials is None or not self._auth.refused(call.credentials.made):
+                raise error
+        else:
+            failures.count += 1
+            await self._wait(call, error, failures.count, failures.began, retry)
+        if (work := working_on.get()) is not None:
+            work.retries += 1
 
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
         """Wait for the next attempt, or raise the error if there is none."""
-        if retry.attempts == 1 or not policy.is_worth_it(error, idempotent=call.idempotent, retry=retry):
+        self._failed += policy.is_overload(error)
+        if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
         throttled = policy.is_throttling(error)
         # A server that takes so many requests a minute refuses all that come too early, however often: that says
@@ -291,12 +332,13 @@ class Sender:
 
     async def _refuse(self, call: Call, response: ClientResponse, began: float) -> NoReturn:
         """Raise the error for a status of failure, and let all calls pause if it asks for that."""
-        error = await status_error(call, response, self.describe(call), self.redactor)
+        error = await self.status_error(call, response)
         if policy.is_throttling(error):
             self._throttle(error.retry_after, began)
         raise error
 
     def _throttle(self, seconds: float | None, began: float) -> None:
+        self._refused += 1
         if seconds is None or seconds < _SHORTEST_PAUSE:
             self.pause.refused(began)
         elif seconds <= self._retry.budget_seconds:

@@ -125,7 +125,7 @@ class Stream:
         except FAILURES as error:
             raise self._sender.failure(self._call, error) from None
         finally:
-            await self._sender.close(answer)
+            self._sender.close(answer)
 
     async def _unpacked(self) -> AsyncGenerator[Data, None]:
         try:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from airflow_provider_async.errors import UnsafeURL
 from airflow_provider_async.http.bodies import ACCEPTED_ENCODINGS
+from airflow_provider_async.http.options import bypasses
 from airflow_provider_async.http.origins import (
     PublicResolver,
     as_given,
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.origins import Origin, TrustedOrigins
+    from airflow_provider_async.http.piece import Piece
 
-__all__ = ["Call", "Credentials", "Transport"]
+__all__ = ["REDIRECTS", "Call", "Credentials", "Transport"]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: RFC 9110, section 15.4, without 300 and 304, which name no other place.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER = 303
 _MOVED = frozenset({301, 302})
 
@@ -54,7 +57,7 @@ class Call:
     :param method: in capitals.
     :param url: absolute.
     :param headers: of the caller's own; the Connection's and the login are added for those who may have them.
-    :param body: the bytes to be sent, or what opens a file of them.
+    :param body: the bytes to be sent, or what opens a file of them or makes a piece.
     :param idempotent: whether sending it twice does no harm.
     :param timeout: its bounds, as far as aiohttp keeps them.
     :param checks_status: whether a status of 400 or above is an error.
@@ -68,7 +71,7 @@ class Call:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO] | None
+    body: bytes | Callable[[], BinaryIO | Piece] | None
     idempotent: bool
     timeout: ClientTimeout
     checks_status: bool = True
@@ -108,7 +111,7 @@ class _Hop:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO] | None
+    body: bytes | Callable[[], BinaryIO | Piece] | None
     session: aiohttp.ClientSession
     trusted: bool
 
@@ -155,31 +158,46 @@ class Transport:
         for session in self._foreign.values():
             await session.close()
 
-    async def send(self, call: Call, credentials: Credentials) -> ClientResponse:
+    def send(self, call: Call, credentials: Credentials) -> Awaitable[ClientResponse]:
         """
-        Send a request and follow its redirects; the body of the answer is still to be read.
+        Send a request; the body of the answer is still to be read, and a redirect to be followed with :meth:`follow`.
 
-        :raises UnsafeURL: if a link or a redirect leads where it must not.
+        :raises UnsafeURL: if a link leads where it must not.
         :raises aiohttp.ClientError: if there is no answer.
         """
-        trusted = call.is_home or self._trusted.is_trusted(call.url, call.chosen)
-        session, own = self._home, call.headers
-        if call.linked_from is not None and not trusted:
-            session, own = await self._lead(call.linked_from, call.url, own, credentials)
-        response = await self._ask(
-            session, call, call.method, call.url, own, call.body, credentials if trusted else None
-        )
-        if response.status not in _REDIRECTS or not self._options.follows_redirects:
-            return response
-        hop = _Hop(call.method, call.url, own, call.body, session, trusted=trusted)
-        return await self._follow(response, hop, call, credentials)
+        if self._is_trusted(call):
+            return self._ask(self._home, call, call.method, call.url, call.headers, call.body, credentials)
+        return self._send_elsewhere(call, credentials)
 
-    async def _follow(
-        self, response: ClientResponse, hop: _Hop, call: Call, credentials: Credentials
-    ) -> ClientResponse:
+    async def _send_elsewhere(self, call: Call, credentials: Credentials) -> ClientResponse:
+        session, headers = await self._way(call, credentials)
+        return await self._ask(session, call, call.method, call.url, headers, call.body, None)
+
+    def _is_trusted(self, call: Call) -> bool:
+        return call.is_home or self._trusted.is_trusted(call.url, call.chosen)
+
+    async def _way(
+        self, call: Call, credentials: Credentials
+    ) -> tuple[aiohttp.ClientSession, Mapping[str, str] | None]:
+        """Return the session and the headers of a request."""
+        if call.linked_from is None or self._is_trusted(call):
+            return self._home, call.headers
+        return await self._lead(call.linked_from, call.url, call.headers, credentials)
+
+    async def follow(self, response: ClientResponse, call: Call, credentials: Credentials) -> ClientResponse:
+        """
+        Follow the redirects that an answer begins, if the options say so.
+
+        :raises UnsafeURL: if one leads where it must not.
+        :raises aiohttp.ClientError: if there is no answer.
+        """
+        if not self._options.follows_redirects:
+            return response
+        session, headers = await self._way(call, credentials)
+        hop = _Hop(call.method, call.url, headers, call.body, session, trusted=self._is_trusted(call))
         for _ in range(self._options.max_redirects):
             location = response.headers.get("Location")
-            if response.status not in _REDIRECTS or location is None:
+            if response.status not in REDIRECTS or location is None:
                 return response
             response.release()
             source, target = hop.url, _target(hop.url, location)
@@ -192,7 +210,7 @@ class Transport:
             hop.redirect(target, response.status)
             allowed = credentials if hop.trusted else None
             response = await self._ask(hop.session, call, hop.method, hop.url, hop.headers, hop.body, allowed)
-        if response.status in _REDIRECTS and "Location" in response.headers:
+        if response.status in REDIRECTS and "Location" in response.headers:
             response.release()
             raise UnsafeURL(f"more than {self._options.max_redirects} redirects, one after the other")
         return response
@@ -204,7 +222,7 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[str, str] | None,
-        body: bytes | Callable[[], BinaryIO] | None,
+        body: bytes | Callable[[], BinaryIO | Piece] | None,
         credentials: Credentials | None,
     ) -> Awaitable[ClientResponse]:
         proxy = self._proxy_for(url) if self._has_proxies else None
@@ -262,6 +280,8 @@ class Transport:
 
     def _find_proxy(self, url: URL) -> URL | None:
         host = url.host or ""
+        if bypasses(self._options.proxies, f"{host}:{url.port}"):
+            return None
         # In the order of requests.
         for name in (f"{url.scheme}://{host}", url.scheme, f"all://{host}", "all"):
             if name in self._options.proxies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
 from airflow_provider_async.errors import InvalidConnection
 
 __all__ = ["Extras", "invalid"]
@@ -132,7 +133,27 @@ class Extras:
             raise self.invalid(name, f"must be a whole number of at least 1, not {value!r}")
         return int(str(value))
 
-    def rate(self, name: str) -> float | tuple[float, float] | None:
+    def concurrency(self, name: str) -> Concurrency | None:
+        """
+        Read a whole number of at least 1, or ``auto``.
+
+        :raises InvalidConnection: if it is something else.
+        """
+        return "auto" if self._values.get(name) == "auto" else self.count(name)
+
+    def limits(self) -> ServerLimits:
+        """
+        Read what the server takes from all tasks together: ``max_connections``, ``max_requests`` and ``rate``.
+
+        :raises InvalidConnection: if one of them is no number.
+        """
+        return ServerLimits(
+            max_connections=self.count("max_connections"),
+            max_requests=self.count("max_requests"),
+            rate=self.rate("rate"),
+        )
+
+    def rate(self, name: str) -> Rate | None:
         """
         Read a rate: a number for each second, or a list of a number and seconds.
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from airflow_provider_async.core.limits import Concurrency, ServerLimits
 from airflow_provider_async.runtime.extras import Extras, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_async.errors import InvalidConnection
+    from airflow_provider_async.runtime.hooks import ConnectionFields
 
-__all__ = ["ConnectionFields", "SFTPSettings", "read_settings"]
+__all__ = ["SFTPSettings", "read_settings"]
 
 SSH_PORT = 22
 MAX_PORT = 65535
@@ -34,30 +36,6 @@ DEFAULT_CONNECT_SECONDS = 30.0
 
 #: What paramiko, and so SSHHook, can be told not to use.
 _ALGORITHM_KINDS = frozenset({"ciphers", "compression", "kex", "keys", "macs", "pubkeys"})
-
-
-class ConnectionFields(Protocol):
-    """The part of an Airflow ``Connection`` that is read here."""
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address."""
-
-    @property
-    def port(self) -> int | None:
-        """The server's port."""
-
-    @property
-    def login(self) -> str | None:
-        """The user's name."""
-
-    @property
-    def password(self) -> str | None:
-        """The user's password."""
-
-    @property
-    def extra_dejson(self) -> Mapping[str, object]:
-        """The extras, decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +62,8 @@ class SFTPSettings:
     :param connect_seconds: how long reaching the server and logging in may take.
     :param operation_seconds: how long the server may take to answer one request.
     :param pool_size: connections of a pool.
-    :param max_concurrency: operations in flight over all connections of a pool, if the Connection says.
+    :param max_concurrency: operations in flight over all connections of a pool, if the Connection says; or ``auto``.
+    :param limits: what the server takes from all tasks together.
     """
 
     conn_id: str
@@ -105,7 +84,8 @@ class SFTPSettings:
     connect_seconds: float = DEFAULT_CONNECT_SECONDS
     operation_seconds: float = DEFAULT_OPERATION_SECONDS
     pool_size: int = DEFAULT_POOL_SIZE
-    max_concurrency: int | None = None
+    max_concurrency: Concurrency | None = None
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     def invalid(self, name: str, problem: str) -> InvalidConnection:
         """Return the error to be raised for a field that turned out to be unusable."""
@@ -160,7 +140,8 @@ def read_settings(connection: ConnectionFields, conn_id: str) -> SFTPSettings:
         connect_seconds=extras.seconds("conn_timeout") or DEFAULT_CONNECT_SECONDS,
         operation_seconds=extras.seconds("operation_timeout") or DEFAULT_OPERATION_SECONDS,
         pool_size=extras.count("pool_size") or DEFAULT_POOL_SIZE,
-        max_concurrency=extras.count("max_concurrency"),
+        max_concurrency=extras.concurrency("max_concurrency"),
+        limits=extras.limits(),
     )
 
 

@@ -57,6 +57,8 @@ class Operations:
     def __init__(self, pool: Pool[SFTPSession, SFTPSession], retry: Retry | None = None) -> None:
         self._pool = pool
         self._retry = operation_retry(retry)
+        #: As many are never run at once, wherever the limit is at the moment.
+        self.most = pool.limit
         #: Blocks of large files that are on their way, or wait to be written here: what bounds their memory.
         self.blocks = asyncio.Semaphore(pool.limit)
 

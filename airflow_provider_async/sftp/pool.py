@@ -47,7 +47,8 @@ class SFTPClientPool(SFTPSessionPool):
     entered once.
 
     ``pool_size``, ``max_concurrency`` and ``operation_timeout`` may also stand in the Connection's extras; what is
-    given here wins.
+    given here wins. Its extras ``max_connections`` and ``max_requests`` (operations at once) say what the server takes
+    from all tasks together, and hold whatever is given here.
 
     What the ``*_many`` methods return is iterated over once: with ``async for``, by ``.batches(n)``, or by
     ``.outcomes()``, which goes on after errors. All of them take
@@ -67,7 +68,8 @@ class SFTPClientPool(SFTPSessionPool):
     :param sftp_conn_id: the id of an ``sftp`` or ``ssh`` Connection.
     :param pool_size: connections, 2 by default.
     :param max_concurrency: operations in flight over all connections, leases included; by default 32 for each
-        connection, which is 64.
+        connection, which is 64. ``auto`` finds out how many are best for this server, up to 64 for each connection:
+        it begins with 4, goes on as long as throughput grows, and falls back when connections are lost.
     :param acquire_timeout: seconds that an operation waits for its turn, and for a connection.
     :param close_timeout: seconds that operations have to end when the pool closes, and a connection has to close.
     :param max_idle: seconds after which an unused connection is closed.
@@ -76,6 +78,8 @@ class SFTPClientPool(SFTPSessionPool):
         connection is given up.
     :param retry: how connecting is retried; by default with back-off for as long as an operation waits. A refused
         login or host key never is.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``
+        and of ``max_requests``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 
@@ -406,4 +410,4 @@ class SFTPClientPool(SFTPSessionPool):
 
     @property
     def _folders_at_once(self) -> int:
-        return min(_FOLDERS_AT_ONCE, self._pool.limit)
+        return min(_FOLDERS_AT_ONCE, self._operations.most)

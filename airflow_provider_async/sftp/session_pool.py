@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.governor import govern
+from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.sftp.hook import AsyncSFTPHook
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     import asyncssh
 
+    from airflow_provider_async.core.limits import Concurrency
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.retry import Retry
-    from airflow_provider_async.sftp.connection import ConnectionFields
+    from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.sftp.operations import Operations
     from airflow_provider_async.sftp.session import SFTPSession
 
@@ -28,6 +32,9 @@ __all__ = ["SFTPSessionPool"]
 
 #: What keeps a connection busy at a round trip of 10 ms and more.
 OPERATIONS_A_CONNECTION = 32
+
+#: More are never tried.
+MOST_OPERATIONS_A_CONNECTION = 64
 
 
 class SFTPSessionPool:
@@ -38,18 +45,19 @@ class SFTPSessionPool:
         sftp_conn_id: str = "sftp_default",
         *,
         pool_size: int | None = None,
-        max_concurrency: int | None = None,
+        max_concurrency: Concurrency | None = None,
         acquire_timeout: float = 30.0,
         close_timeout: float = 30.0,
         max_idle: float | None = None,
         max_lifetime: float | None = None,
         operation_timeout: float | None = None,
         retry: Retry | None = None,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
-        for argument, count in (("pool_size", pool_size), ("max_concurrency", max_concurrency)):
-            if count is not None and count < 1:
-                raise ValueError(f"{argument} must be at least 1, not {count}")
+        if pool_size is not None and pool_size < 1:
+            raise ValueError(f"pool_size must be at least 1, not {pool_size}")
+        check_concurrency("max_concurrency", max_concurrency)
         if operation_timeout is not None and not operation_timeout > 0:
             raise ValueError(f"operation_timeout must be above zero, not {operation_timeout}")
         self.sftp_conn_id = sftp_conn_id
@@ -62,6 +70,7 @@ class SFTPSessionPool:
         self._max_lifetime = max_lifetime
         self._operation_timeout = operation_timeout
         self._retry = retry
+        self._shard = shard
         self._opened: tuple[Pool[SFTPSession, SFTPSession], Operations] | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,8 +86,10 @@ class SFTPSessionPool:
         if self._opened is not None:
             raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         settings = await self._hook.read()
-        size = self._pool_size or settings.pool_size
-        limit = self._max_concurrency or settings.max_concurrency or OPERATIONS_A_CONNECTION * size
+        limits = settings.limits.share(self._shard, settings.conn_id)
+        size = limits.connections(self._pool_size or settings.pool_size)
+        wanted = self._max_concurrency or settings.max_concurrency or OPERATIONS_A_CONNECTION * size
+        limit = limits.requests(MOST_OPERATIONS_A_CONNECTION * size if wanted == "auto" else wanted)
         pool: Pool[SFTPSession, SFTPSession] = Pool(
             partial(self._hook.open_session, operation_seconds=self._operation_timeout),
             close=SFTPSession.close,
@@ -96,6 +107,8 @@ class SFTPSessionPool:
         )
         await pool.__aenter__()
         self._opened = pool, Operations(pool)
+        if wanted == "auto":
+            govern(pool, most=limit)
         return self
 
     async def __aexit__(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.headerregistry import Address, HeaderRegistry
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*"')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _BARE = re.compile(r"[^\s,;:<>()\"\\\[\]@]+@[^\s,;:<>()\"\\\[\]@]+")
 _NAMED = re.compile(r"([^,;:<>()\"\\\[\]@]*?)\s*<([^\s,;:<>()\"\\\[\]@]+@[^\s,;:<>()\"\\\[\]@]+)>\s*")
+_QUOTED_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*<([^\s,;:<>()\"\\\[\]@]+@[^\s,;:<>()\"\\\[\]@]+)>')
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 
 # RFC 5321, section 4.5.3.1.
@@ -124,16 +126,23 @@ def _iterate(value: object, field: str) -> Iterable[object]:
 def _read(value: object, field: str) -> Iterable[Mailbox]:
     if isinstance(value, Address):
         return (_mailbox(value.display_name, value.addr_spec, field),)
-    text = check_text(value, field).strip()
+    return _read_text(check_text(value, field).strip(), field)
+
+
+# An author is that of many messages, and a recipient is read for the key and for the header.
+@lru_cache(1024)
+def _read_text(text: str, field: str) -> tuple[Mailbox, ...]:
     # What is usual is read a hundred times faster than by the parser of the standard library.
     if _BARE.fullmatch(text):
         return (_mailbox("", text, field),)
     if (named := _NAMED.fullmatch(text)) is not None and "=?" not in text:
         return (_mailbox(named[1], named[2], field),)
+    if (named := _QUOTED_NAME.fullmatch(text)) is not None and "=?" not in text:
+        return (_mailbox(re.sub(r"\\(.)", r"\1", named[1]), named[2], field),)
     return _parse(text, field)
 
 
-def _parse(text: str, field: str) -> Iterable[Mailbox]:
+def _parse(text: str, field: str) -> tuple[Mailbox, ...]:
     try:
         header: Any = _header_factory("To", text)
     except Exception as error:
@@ -145,7 +154,7 @@ def _parse(text: str, field: str) -> Iterable[Mailbox]:
     is_mended = any(address.addr_spec not in text for address in header.addresses)
     if defects or is_grouped or is_mended or not header.addresses:
         raise InvalidMessage(f"{field} is no address, or no list of addresses with commas between them: {text[:80]!r}")
-    return [_mailbox(address.display_name, address.addr_spec, field) for address in header.addresses]
+    return tuple(_mailbox(address.display_name, address.addr_spec, field) for address in header.addresses)
 
 
 def _mailbox(name: str, address: str, field: str) -> Mailbox:

@@ -76,6 +76,8 @@ def set_body(message: Message, made: EmailMessage) -> None:
     :param made: has the headers already.
     :raises InvalidMessage: if an attachment cannot be read, or an image's name is none.
     """
+    for kind, given in (("html", message.html), ("text", message.text)):
+        _check(given, kind)
     text = message.text if message.text is not None else text_of(message.html or "")
     _set_text(made, text, "plain")
     if message.html is not None:
@@ -106,7 +108,13 @@ def _add_html(made: EmailMessage, message: Message) -> None:
 def _set_text(part: EmailMessage, text: str, subtype: str) -> None:
     # Without trailing space on lines, and with a line end behind the last, as it is read.
     encoding = "quoted-printable" if _NOT_7BIT.search(text) is not None and text.isascii() else None
+    part.set_content(text, subtype=subtype, charset="utf-8", cte=encoding)
+
+
+def _check(text: object, kind: str) -> None:
+    if text is not None and not isinstance(text, str):
+        raise InvalidMessage(f"{kind} must be a text, not of type {type(text).__name__}")
     try:
-        part.set_content(text, subtype=subtype, charset="utf-8", cte=encoding)
+        (text or "").encode()
     except UnicodeEncodeError as error:
-        raise InvalidMessage(f"the {subtype} body has half a surrogate pair in it") from error
+        raise InvalidMessage(f"{kind} has half a surrogate pair in it") from error

@@ -12,7 +12,7 @@ from airflow_provider_async.smtp.prepare import message_key, prepare
 from airflow_provider_async.smtp.templates import Breather, Renderer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from email.headerregistry import Address
     from email.message import EmailMessage
 
@@ -34,7 +34,8 @@ class Composer:
     Renders messages and makes mails of them, and lets other coroutines run meanwhile.
 
     :param from_email: the author of messages that name none.
-    :param environment: as for :class:`~airflow_provider_async.smtp.templates.Renderer`, like ``context``.
+    :param environment: as for :class:`~airflow_provider_async.smtp.templates.Renderer`, like ``context`` and
+        ``finalize``.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Composer:
         from_email: str | Address | None = None,
         environment: jinja2.Environment | None = None,
         context: Mapping[str, object] | None = None,
+        finalize: Callable[[object], object] | None = None,
     ) -> None:
         self._from_email = from_email
-        self._renderer = Renderer(environment=environment, context=context)
+        self._renderer = Renderer(environment=environment, context=context, finalize=finalize)
         self._breather = Breather()
 
     def prepare(self, message: Sendable, run: str | None = None) -> Mail | Awaitable[Mail]:
@@ -72,7 +74,7 @@ class Composer:
 
 
 def key_of(message: Sendable) -> Key:
-    """Return what tells a message from others of the same work: of a mail, its Message-ID."""
+    """Return what tells a message from others of the same work: see ``message_key``, or a mail's Message-ID."""
     return message.message_id if isinstance(message, Mail) else message_key(message)
 
 

@@ -9,7 +9,7 @@ hook does not do what its documentation says, a comment says what was chosen.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow_provider_async.runtime.extras import Extras, invalid
 from airflow_provider_async.smtp.options import (
@@ -24,38 +24,14 @@ from airflow_provider_async.smtp.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from airflow_provider_async.runtime.hooks import ConnectionFields
 
-__all__ = ["ConnectionFields", "limits_of", "read_options"]
+__all__ = ["limits_of", "read_options"]
 
 MAX_PORT = 65535
 
 SMTP_PORT = 25
 SMTPS_PORT = 465
-
-
-class ConnectionFields(Protocol):
-    """The part of an Airflow ``Connection`` that is read here."""
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address."""
-
-    @property
-    def port(self) -> int | None:
-        """The server's port."""
-
-    @property
-    def login(self) -> str | None:
-        """The user's name."""
-
-    @property
-    def password(self) -> str | None:
-        """The user's password."""
-
-    @property
-    def extra_dejson(self) -> Mapping[str, object]:
-        """The extras, decoded."""
 
 
 def read_options(connection: ConnectionFields, conn_id: str) -> SMTPOptions:
@@ -132,6 +108,7 @@ def limits_of(extras: Extras) -> Limits:
         "rate": extras.rate("rate"),
         "recipients_per_day": extras.count("recipients_per_day"),
         "recipients_per_envelope": extras.count("recipients_per_envelope"),
+        "max_connections": extras.count("max_connections"),
     }
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 

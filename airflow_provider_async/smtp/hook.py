@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from airflow_provider_async.runtime.hooks import find_connection, try_in_thread
 from airflow_provider_async.smtp.connection import read_options
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import aiosmtplib
 
-    from airflow_provider_async.smtp.connection import ConnectionFields
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.login import TokenFunction
     from airflow_provider_async.smtp.options import SMTPOptions
 
@@ -54,12 +54,7 @@ class AsyncSMTPHook:
         :raises InvalidConnection: naming the Connection and the field that cannot be used.
         """
         if self._options is None:
-            connection = self._connection
-            if connection is None:
-                from airflow_provider_async.runtime.connections import get_connection
-
-                connection = await get_connection(self.smtp_conn_id)
-            self._options = read_options(connection, getattr(connection, "conn_id", None) or self.smtp_conn_id)
+            self._options = read_options(*await find_connection(self._connection, self.smtp_conn_id))
         return self._options
 
     @asynccontextmanager
@@ -90,17 +85,8 @@ class AsyncSMTPHook:
 
         :return: whether it worked, and a sentence for the user.
         """
-        # Run in a thread, which has no event loop yet: a caller may be inside of one without knowing it.
-        answer: list[tuple[bool, str]] = []
-        thread = threading.Thread(target=lambda: answer.append(asyncio.run(self._try())), name="test_connection")
-        thread.start()
-        thread.join()
-        return answer[0]
+        return try_in_thread(self._try)
 
-    async def _try(self) -> tuple[bool, str]:
-        try:
-            async with self.connect() as client:
-                await client.noop()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return False, str(error) or type(error).__name__
-        return True, "Connection successfully tested"
+    async def _try(self) -> None:
+        async with self.connect() as client:
+            await client.noop()

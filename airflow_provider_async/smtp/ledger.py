@@ -83,7 +83,7 @@ class Ledger:
 
     def run_of(self, key: Key) -> str | None:
         """Return what all tries to send one message have in common, and no others; ``None`` if nothing is kept."""
-        return None if self._journal is None else f"{self.name} {self._journal.generation} {ascii(key)}"
+        return None if self._journal is None else f"{self.name} {self._journal.generation} {key!a}"
 
     @property
     def has_room(self) -> bool:

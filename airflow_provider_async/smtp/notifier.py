@@ -14,6 +14,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import NotificationNotSent
+from airflow_provider_async.runtime import compat
 from airflow_provider_async.smtp.compose import Composer
 from airflow_provider_async.smtp.hook import AsyncSMTPHook
 from airflow_provider_async.smtp.message import Message
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.addresses import Addresses
-    from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.mail import Mail
     from airflow_provider_async.smtp.message import AttachmentLike
     from airflow_provider_async.smtp.options import SMTPOptions
@@ -50,9 +51,9 @@ _HTML: Final = """\
 {% if dag is defined %}<tr><td>DAG</td><td>{{ dag.dag_id }}</td></tr>
 {% endif %}{% if run_id is defined %}<tr><td>Run</td><td>{{ run_id }}</td></tr>
 {% endif %}{% if reason is defined %}<tr><td>Reason</td><td>{{ reason }}</td></tr>
-{% elif ti is defined %}<tr><td>Task</td><td>{{ ti.task_id }}</td></tr>
-<tr><td>Try</td><td>{{ ti.try_number }}</td></tr>
-<tr><td>State</td><td>{{ ti.state }}</td></tr>
+{% elif ti is defined %}<tr><td>Task</td><td>{{ ti.task_id | default("") }}</td></tr>
+<tr><td>Try</td><td>{{ ti.try_number | default("") }}</td></tr>
+<tr><td>State</td><td>{{ ti.state | default("") }}</td></tr>
 {% if exception is defined %}<tr><td>Error</td><td>{{ exception }}</td></tr>
 {% endif %}{% if ti.log_url is defined %}<tr><td>Log</td><td><a href="{{ ti.log_url }}">{{ ti.log_url }}</a></td></tr>
 {% endif %}{% endif %}</table>
@@ -165,7 +166,8 @@ class AsyncSmtpNotifier(BaseNotifier):
         connection: ConnectionFields = await get_connection(self.smtp_conn_id)
         options = await AsyncSMTPHook(self.smtp_conn_id, connection=connection).read()
         message = await asyncio.to_thread(self._message, options)
-        mail = await Composer(from_email=options.from_email, context=context).compose(message)
+        composer = Composer(from_email=options.from_email, context=context, finalize=_without_secrets)
+        mail = await composer.compose(message)
 
         def connect() -> SMTPClientPool:
             # Whatever takes longer is for the next one to try.
@@ -203,6 +205,11 @@ class AsyncSmtpNotifier(BaseNotifier):
             headers={"Auto-Submitted": "auto-generated", **self.headers},
             context={},
         )
+
+
+def _without_secrets(value: object) -> object:
+    """Mask in a value what Airflow masks in logs: the text of an error may have a password in it."""
+    return value if hasattr(value, "__html__") else compat.redact(str(value))
 
 
 def _read(path: str) -> str:

@@ -4,21 +4,22 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from airflow_provider_async.core.limits import Rate, ServerLimits, share_of
 from airflow_provider_async.runtime.extras import invalid
 
-__all__ = ["PRESETS", "Encryption", "Limits", "LoginMethod", "Rate", "SMTPOptions"]
+if TYPE_CHECKING:
+    from airflow_provider_async.core.shards import Shard
+
+__all__ = ["PRESETS", "Encryption", "Limits", "LoginMethod", "SMTPOptions"]
 
 #: ``tls`` from the first byte on, ``starttls`` after a greeting in the clear, or neither.
 Encryption: TypeAlias = Literal["tls", "starttls", "none"]
 
 LoginMethod: TypeAlias = Literal["plain", "login", "cram-md5", "xoauth2"]
-
-#: Mails a second, or a number of them and the seconds in which they may begin.
-Rate: TypeAlias = "float | tuple[float, float]"
 
 DEFAULT_POOL_SIZE = 4
 DEFAULT_MESSAGES_PER_CONNECTION = 100
@@ -44,6 +45,7 @@ class Limits:
     :param rate: how many mails may begin in a time; evenly spread over it.
     :param recipients_per_day: how many recipients there may be in any 24 hours that a pool is open.
     :param recipients_per_envelope: a mail to more goes in several envelopes.
+    :param max_connections: connections at once of all tasks together.
     """
 
     pool_size: int = DEFAULT_POOL_SIZE
@@ -51,13 +53,31 @@ class Limits:
     rate: Rate | None = None
     recipients_per_day: int | None = None
     recipients_per_envelope: int = DEFAULT_RECIPIENTS_PER_ENVELOPE
+    max_connections: int | None = None
+
+    def share(self, shard: Shard[Any] | None, conn_id: str) -> Self:
+        """
+        Return the part that belongs to one of the tasks which share some work, and no more connections than there are.
+
+        :param shard: the task's part of the work; ``None`` if it has all of it.
+        :param conn_id: what the error calls the Connection.
+        :raises InvalidConnection: if there is less than one connection, or recipient, for each shard.
+        """
+        of_all = ServerLimits(max_connections=self.max_connections, rate=self.rate).share(shard, conn_id)
+        per_day = self.recipients_per_day
+        return replace(
+            self,
+            pool_size=of_all.connections(self.pool_size),
+            rate=of_all.rate,
+            recipients_per_day=per_day if shard is None else share_of("recipients_per_day", per_day, shard, conn_id),
+        )
 
 
 #: The published limits of those whose limits are published: Exchange Online's "sending limits" (three connections, 30
 #: messages a minute, 10,000 recipients a day), Gmail's and Google Workspace's (500 and 2,000 a day, 100 recipients a
 #: message by SMTP).
 PRESETS: dict[str, Limits] = {
-    "exchange_online": Limits(pool_size=3, rate=(30, 60), recipients_per_day=10_000),
+    "exchange_online": Limits(pool_size=3, max_connections=3, rate=(30, 60), recipients_per_day=10_000),
     "gmail": Limits(recipients_per_day=500),
     "google_workspace": Limits(recipients_per_day=2_000),
 }

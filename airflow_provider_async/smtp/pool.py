@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     import jinja2
 
     from airflow_provider_async.core.keys import Key
+    from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.core.pool import PoolStatistics
+    from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.compose import Sendable
-    from airflow_provider_async.smtp.connection import ConnectionFields
     from airflow_provider_async.smtp.dispatch import OnUnknown
     from airflow_provider_async.smtp.login import TokenFunction
-    from airflow_provider_async.smtp.options import Limits, Rate, SMTPOptions
+    from airflow_provider_async.smtp.options import Limits, SMTPOptions
     from airflow_provider_async.smtp.results import SendResult
     from airflow_provider_async.smtp.sending import RaiseOn
     from airflow_provider_async.smtp.session import Session
@@ -82,6 +84,8 @@ class SMTPClientPool:
     :param close_timeout: seconds that mails in flight have to end when the pool closes.
     :param max_idle: seconds after which an unused connection is closed; servers do so after some minutes themselves.
     :param max_lifetime: seconds after which a connection is replaced.
+    :param shard: this task's part of the work, if several share it; the pool then has its share of ``max_connections``,
+        ``rate`` and ``recipients_per_day``.
     :param connection: the Connection itself, for scripts and tests without Airflow's database.
     """
 
@@ -106,6 +110,7 @@ class SMTPClientPool:
         close_timeout: float = 30.0,
         max_idle: float | None = 60.0,
         max_lifetime: float | None = None,
+        shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
         counts = {
@@ -146,6 +151,7 @@ class SMTPClientPool:
         self._close_timeout = close_timeout
         self._max_idle = max_idle
         self._max_lifetime = max_lifetime
+        self._shard = shard
         self._opened: tuple[Pool[Session, Session], SMTPOptions, Throttle] | None = None
 
     async def __aenter__(self) -> Self:
@@ -212,7 +218,7 @@ class SMTPClientPool:
         limits: Limits = options.limits if self._preset is None else PRESETS[self._preset]
         limits = replace(limits, **{name: value for name, value in self._limits.items() if value is not None})
         changes = {name: value for name, value in self._overrides.items() if value is not None}
-        return replace(options, limits=limits, **changes)
+        return replace(options, limits=limits.share(self._shard, options.conn_id), **changes)
 
     async def send(
         self,

@@ -56,11 +56,17 @@ class Renderer:
     :param environment: of Jinja; by default the DAG's, in which ``template_searchpath``, filters and macros are known,
         or outside of a task one that knows no files. It is copied, not changed.
     :param context: values for all messages; by default the running task's context, if there is one.
+    :param finalize: given each value before it is escaped, returns what is written instead.
     """
 
     def __init__(
-        self, *, environment: jinja2.Environment | None = None, context: Mapping[str, object] | None = None
+        self,
+        *,
+        environment: jinja2.Environment | None = None,
+        context: Mapping[str, object] | None = None,
+        finalize: Callable[[object], object] | None = None,
     ) -> None:
+        self._finalize = finalize
         self._given = environment
         self._context = context
         self._compile = lru_cache(_COMPILED)(self._compile_text)
@@ -107,7 +113,12 @@ class Renderer:
             environment = SandboxedEnvironment(loader=DictLoader({}), undefined=StrictUndefined)
         # The DAG's has no cache, and may be set up to give values of other types than text.
         self._environments = {
-            escapes: environment.overlay(autoescape=escapes, cache_size=_COMPILED, enable_async=False)
+            escapes: environment.overlay(
+                autoescape=escapes,
+                cache_size=_COMPILED,
+                enable_async=False,
+                finalize=self._finalize or environment.finalize,
+            )
             for escapes in (True, False)
         }
 

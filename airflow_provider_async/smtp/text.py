@@ -20,7 +20,10 @@ def text_of(html: str) -> str:
         return ""
     # It brings lxml, which a DAG file is parsed without.
     from inscriptis import get_text
+    from inscriptis.css_profiles import CSS_PROFILES
     from inscriptis.model.config import ParserConfig
 
-    text = get_text(html, ParserConfig(display_links=True))
-    return _EMPTY_LINES.sub("\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip() + "\n"
+    # "strict" is as browsers do; by default, what is in a `div` is indented.
+    text = get_text(html, ParserConfig(css=CSS_PROFILES["strict"], display_links=True))
+    text = _EMPTY_LINES.sub("\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip()
+    return f"{text}\n" if text else ""

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import pytest
+from azure.core.credentials import AccessToken
 
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
+from airflow_provider_async.http import HTTPClientPool
+from airflow_provider_async.msgraph import MSGraphClientPool
 from airflow_provider_async.sftp import SFTPClientPool
+from tests.http.conftest import Fields
 from tests.servers.sftp import AsyncsshServer, Proxy, asyncssh_server
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     import asyncssh
 
     from airflow_provider_async.core.pool import PoolStatistics
+    from airflow_provider_async.http.caller import Caller
+    from airflow_provider_async.http.transport import Transport
 
 SOON = Retry(initial_seconds=0.01, max_seconds=0.05)
 
@@ -49,6 +56,10 @@ class Harness(ABC):
     #: What stands in the errors and must not, respectively.
     name: str
     secret: str
+
+    #: Whether a connection that is cut is an error for whoever uses it; aiohttp sends a request again that an idle
+    #: connection has not answered.
+    notices_cuts: bool = True
 
     @abstractmethod
     def pool(
@@ -213,9 +224,113 @@ class SFTPHarness(Harness):
         return self.proxy.connections
 
 
+class HTTPHarness(Harness):
+    """HTTPClientPool over a server that answers everything, and counts its connections."""
+
+    name = "HTTPClientPool('http_default')"
+    secret = "sesame"
+    notices_cuts = False
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
+        self._writers.add(writer)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return HTTPClientPool(
+            connection=Fields(host="127.0.0.1", port=self.port, login="ali", password=password or self.secret),
+            max_concurrency=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    @asynccontextmanager
+    async def lease(self, pool: AnyPool) -> AsyncIterator[object]:
+        assert isinstance(pool, HTTPClientPool)
+        async with pool._opened.lease() as transport:
+            yield pool.sender, transport
+
+    async def use(self, client: object) -> None:
+        sender, transport = cast("tuple[Caller, Transport]", client)
+        credentials = sender._ready_credentials()
+        assert credentials is not None
+        response = await transport.send(sender.call("GET", "/"), credentials)
+        assert await response.read() == b"hello"
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    @property
+    def logins(self) -> int:
+        return self._connections
+
+    @property
+    def open(self) -> int:
+        return len(self._writers)
+
+
+class GraphHarness(HTTPHarness):
+    """MSGraphClientPool over the same server; its token is the secret."""
+
+    name = "MSGraphClientPool('msgraph_default')"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return MSGraphClientPool(
+            connection=Fields(host="127.0.0.1", port=self.port, schema="http"),
+            credential=OneToken(password or self.secret),
+            max_concurrency=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    @asynccontextmanager
+    async def lease(self, pool: AnyPool) -> AsyncIterator[object]:
+        assert isinstance(pool, MSGraphClientPool)
+        async with pool._opened.lease() as transport:
+            await pool.sender._fetch_credentials()
+            yield pool.sender, transport
+
+
+@dataclass
+class OneToken:
+    """A credential of azure-identity's kind, with a token that everybody takes."""
+
+    token: str
+
+    async def get_token(self, *_: str, **__: object) -> AccessToken:
+        return AccessToken(self.token, int(time.time()) + 3600)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 @asynccontextmanager
-async def core_harness(_: Path) -> AsyncIterator[Harness]:
-    harness = CoreHarness()
+async def serving(harness: CoreHarness | HTTPHarness) -> AsyncIterator[Harness]:
     listener = await asyncio.start_server(harness.serve, "127.0.0.1", 0)
     harness.port = listener.sockets[0].getsockname()[1]
     try:
@@ -225,13 +340,31 @@ async def core_harness(_: Path) -> AsyncIterator[Harness]:
         harness.cut()
 
 
+def core_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
+    return serving(CoreHarness())
+
+
+def graph_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
+    return serving(GraphHarness())
+
+
+def http_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
+    return serving(HTTPHarness())
+
+
 @asynccontextmanager
 async def sftp_harness(folder: Path) -> AsyncIterator[Harness]:
     async with asyncssh_server(folder) as server, Proxy(server.port).running() as proxy:
         yield SFTPHarness(server, proxy)
 
 
-@pytest.fixture(params=[core_harness, sftp_harness], ids=["core", "sftp"])
+#: Those whose connections begin with a login; an HTTP client logs in with each request.
+LOGGING_IN = {"core": core_harness, "sftp": sftp_harness}
+
+HARNESSES = {**LOGGING_IN, "http": http_harness, "msgraph": graph_harness}
+
+
+@pytest.fixture(params=[*HARNESSES.values()], ids=[*HARNESSES])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     async with request.param(tmp_path) as running:
         yield running

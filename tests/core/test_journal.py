@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_async.core import journal as module
+from airflow_provider_async.core.envelope import seal
 from airflow_provider_async.core.journal import Journal
 from airflow_provider_async.core.resume import Checkpoints
 from airflow_provider_async.errors import CheckpointError
@@ -136,10 +137,10 @@ async def test_what_is_torn_or_not_ours_is_not_used(torn: str, caplog: pytest.Lo
     first.begin([1])
     await first.save()
     if torn == "generation":
-        store.values["mails.head"] = module.seal({"generation": 1}, first._owner)
+        store.values["mails.head"] = seal({"generation": 1}, first._owner)
     if torn == "outcomes":
         key = f"mails.{first.generation}.1.0"
-        store.values[key] = module.seal({"keys": "", "outcomes": "s", "begun": ""}, first._owner)
+        store.values[key] = seal({"keys": "", "outcomes": "s", "begun": ""}, first._owner)
     if torn == "page":
         store.values[f"mails.{first.generation}.1.0"] = "{"
     second = journal(store, 2)

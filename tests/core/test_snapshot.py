@@ -88,6 +88,7 @@ async def test_it_says_how_far_everything_is(monitor: Monitor, server: Server) -
                     "size": 1,
                     "leased": 1,
                     "limit": 1,
+                    "auto": False,
                     "waiting": 0,
                     "connects": 1,
                     "connect_errors": 0,

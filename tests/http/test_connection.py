@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.errors import InvalidConnection
 from airflow_provider_async.http.connection import read_options
 from airflow_provider_async.http.options import HTTPOptions
@@ -93,6 +94,8 @@ def test_extras_that_are_no_options_are_headers() -> None:
             "stream": True,
             "srv_lookup": None,
             "max_concurrency": "4",
+            "max_connections": 8,
+            "max_requests": "9",
             "rate": [100, 60],
         }
     )
@@ -111,6 +114,7 @@ def test_extras_that_are_no_options_are_headers() -> None:
         checks_status=False,
         max_concurrency=4,
         rate=(100.0, 60.0),
+        limits=ServerLimits(max_connections=8, max_requests=9, rate=(100.0, 60.0)),
     )
     assert "secret" not in repr(options)
 

@@ -270,3 +270,62 @@ def test_a_paginator_of_ones_own_needs_one_method() -> None:
     assert params(Countdown().next(one)) == {"left": "0"}
     assert Countdown().promised(one) is None
     assert Countdown().ahead(one.request, one) is None
+
+
+def body_page(rows: int, json: JSON, *, before: int = 0, body: JSON = None, number: int = 1) -> Page[object]:
+    return page(body, rows=rows, before=before, json=json, number=number, largest=max(rows, before))
+
+
+def test_an_offset_may_stand_in_the_body_of_the_request() -> None:
+    paginator = Offset(50, param="variables.offset", limit_param="variables.limit", in_body=True)
+    asked: JSON = {"query": "{...}", "variables": {"state": "open"}}
+
+    first = paginator.first(PageRequest(url=URL, json=asked))
+    following = paginator.next(body_page(50, first.json))
+
+    assert first.json == {"query": "{...}", "variables": {"state": "open", "offset": 0, "limit": 50}}
+    assert following is not None
+    assert following.json == {"query": "{...}", "variables": {"state": "open", "offset": 50, "limit": 50}}
+    assert following.url == URL
+    assert not following.params
+
+
+def test_a_page_number_may_stand_in_the_body_of_the_request_and_be_known_ahead() -> None:
+    paginator = PageNumber(10, param="paging.page", size_param="paging.size", in_body=True)
+    first = paginator.first(PageRequest(url=URL, json={"paging": {"page": 3}}))
+    one = body_page(10, first.json, body={"total_pages": 6})
+
+    following = paginator.next(one)
+
+    assert following is not None
+    assert following.json == {"paging": {"page": 4, "size": 10}}
+    guesses = paginator.ahead(following, one)
+    assert guesses is not None
+    assert [guess.json for guess in guesses] == [{"paging": {"page": at, "size": 10}} for at in (5, 6)]
+
+
+def test_what_is_no_number_in_the_body_of_the_request_is_refused() -> None:
+    with pytest.raises(ValueError, match="'from' must be a number, not 'x'"):
+        Offset(param="from", in_body=True).first(PageRequest(url=URL, json={"from": "x"}))
+
+
+def test_a_cursor_in_the_body_may_be_a_list() -> None:
+    paginator = BodyCursor("hits.hits.-1.sort", into="search_after")
+    hits: JSON = {"hits": {"hits": [{"sort": [1, "a"]}, {"sort": [2.5, None]}]}}
+
+    following = paginator.next(page(hits, rows=2, json={"size": 2}))
+
+    assert following is not None
+    assert following.json == {"size": 2, "search_after": [2.5, None]}
+    assert paginator.next(page({"hits": {"hits": []}}, rows=0, json={"size": 2})) is None
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [[1]], [{"a": 1}], 2.5, True])
+def test_what_is_no_cursor_for_a_body_is_an_error(value: JSON) -> None:
+    with pytest.raises(PaginationError, match="is no cursor"):
+        BodyCursor().next(page({"next_cursor": value}, rows=1))
+
+
+def test_a_cursor_in_the_query_is_no_list() -> None:
+    with pytest.raises(PaginationError, match="is no cursor, but a value of type list"):
+        Cursor().next(page({"next_cursor": [1]}, rows=1))

@@ -15,7 +15,7 @@ from airflow_provider_async.core.resume import Checkpoints
 from airflow_provider_async.errors import PaginationError
 from airflow_provider_async.http.bookmark import Bookmark, run_key
 from airflow_provider_async.http.pages import BodyCursor, Cursor, LinkHeader, Offset, Page, PageNumber, Paginator
-from airflow_provider_async.http.pagination import paginate
+from airflow_provider_async.http.paginate import paginate
 from airflow_provider_async.http.requests import PageRequest
 from tests.core.memory_store import MemoryStore
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, URL, Family, ModelServer, StatusError

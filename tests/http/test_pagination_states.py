@@ -16,7 +16,7 @@ from airflow_provider_async.core.resume import Checkpoints
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import PaginationError
 from airflow_provider_async.http.pages import Offset
-from airflow_provider_async.http.pagination import Pagination, paginate
+from airflow_provider_async.http.paginate import paginate
 from tests.core.memory_store import MemoryStore
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, ModelServer, StatusError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.http.pages import Paginator
+    from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 #: A page that fails less often comes all the same.

@@ -54,7 +54,7 @@ async def test_limits_stand_in_the_extras_and_arguments_win(server: ScriptedServ
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"max_concurrency": 0}, "max_concurrency must be at least 1, not 0"),
+        ({"max_concurrency": 0}, "max_concurrency must be at least 1, or 'auto', not 0"),
         ({"max_body_bytes": 0}, "max_body_bytes must be at least 1, not 0"),
         ({"timeout": 0}, "timeout must be above zero, not 0"),
         ({"total_timeout": -1}, "total_timeout must be above zero, not -1"),

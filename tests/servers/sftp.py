@@ -245,6 +245,7 @@ class Proxy:
         self._budget = {"down": float("inf"), "up": float("inf")}
         self.cuts = 0
         self.port = 0
+        self.most_connections = 0
 
     @property
     def connections(self) -> int:
@@ -290,6 +291,7 @@ class Proxy:
             pump = asyncio.create_task(self._pump(direction, source, target))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
+        self.most_connections = max(self.most_connections, self.connections)
 
     async def _pump(self, direction: str, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

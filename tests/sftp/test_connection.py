@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import Connection
 
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.errors import InvalidConnection
 from airflow_provider_async.sftp.connection import SFTPSettings, read_settings
 from tests.servers.sftp import Fields
@@ -62,6 +63,8 @@ def test_fields_and_extras_are_read(home: Path) -> None:
             "conn_timeout": "5",
             "pool_size": 3,
             "max_concurrency": "10",
+            "max_connections": 4,
+            "max_requests": "40",
             "operation_timeout": 7,
             "ciphers": ["aes256-ctr"],
             "disabled_algorithms": {"macs": ["hmac-sha1"]},
@@ -82,6 +85,7 @@ def test_fields_and_extras_are_read(home: Path) -> None:
         connect_seconds=5.0,
         pool_size=3,
         max_concurrency=10,
+        limits=ServerLimits(max_connections=4, max_requests=40),
         operation_seconds=7.0,
         ciphers=("aes256-ctr",),
         disabled_algorithms={"macs": ("hmac-sha1",)},
@@ -134,6 +138,8 @@ def test_the_newer_name_of_an_extra_wins_over_the_older() -> None:
         ({"pool_size": True}, "pool_size"),
         ({"max_concurrency": 1.5}, "max_concurrency"),
         ({"max_concurrency": "-1"}, "max_concurrency"),
+        ({"max_connections": 0}, "max_connections"),
+        ({"max_requests": "many"}, "max_requests"),
     ],
 )
 def test_an_unusable_extra_is_refused_by_name(extras: dict[str, object], field: str) -> None:

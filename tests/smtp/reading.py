@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,19 @@ FROM = "shop@example.com"
 
 #: RFC 5322, section 2.1.1, without CRLF.
 LONGEST_LINE = 998
+
+
+@dataclass
+class Fields:
+    """Of a Connection to a server on this machine, in the clear."""
+
+    port: int
+    host: str = "127.0.0.1"
+    login: str | None = None
+    password: str | None = None
+    extra_dejson: dict[str, object] = field(
+        default_factory=lambda: {"disable_ssl": True, "disable_tls": True, "from_email": FROM}
+    )
 
 
 def read(mail: Mail) -> EmailMessage:
@@ -56,7 +70,7 @@ def body(parsed: EmailMessage, kind: str) -> str:
     """Return the text of the first part of a kind, such as ``plain``, with LF."""
     for part in leaves(parsed):
         if part.get_content_type() == f"text/{kind}" and not part.is_attachment():
-            return cast("str", part.get_content())
+            return cast("str", part.get_content()).replace("\r\n", "\n")
     raise AssertionError(f"no text/{kind} in {parsed}")
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_async.errors import InvalidMessage
+from airflow_provider_async.smtp.compose import Composer
 from airflow_provider_async.smtp.prepare import message_key, prepare
 from tests.smtp.reading import addresses, body, leaves, read
 
@@ -140,3 +141,14 @@ def test_without_an_author_it_is_refused() -> None:
 def test_what_is_no_message_is_refused() -> None:
     with pytest.raises(TypeError, match=r"a message is a Message or an email\.message\.EmailMessage, not of type str"):
         prepare(cast("Any", "Hello"))
+
+
+async def test_a_pool_takes_it_too_large_ones_in_a_thread() -> None:
+    composer = Composer(from_email="shop@example.org")
+    plain, large = made(), made()
+    large.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="a.pdf")
+    for message in (plain, large):
+        del message["From"]
+        mail = await composer.compose(message, "a")
+        assert mail.sender == "shop@example.org"
+        assert mail.message_id == prepare(message, from_email="shop@example.org", run="a").message_id

@@ -48,8 +48,10 @@ def test_a_text_of_any_form_is_sent_in_7_bits_and_short_lines(text: str) -> None
 
 
 def test_half_a_surrogate_pair_in_a_body_is_refused() -> None:
-    with pytest.raises(InvalidMessage, match="the html body has half a surrogate pair"):
-        prepare(message(html="\ud800"))
+    with pytest.raises(InvalidMessage, match="html has half a surrogate pair"):
+        prepare(message(html="\ud800", text=None))
+    with pytest.raises(InvalidMessage, match="text must be a text, not of type bytes"):
+        prepare(message(text=b"Hello"))
 
 
 def test_a_message_has_a_date_and_a_zone() -> None:

@@ -285,8 +285,8 @@ function showStages(value) {
   setSection(rows, stages.length > 0);
 }
 
-function gauge(value, of, what) {
-  const cell = make("td", "gauge", `${count(value)} of ${count(of)}`);
+function gauge(value, of, what, note = "") {
+  const cell = make("td", "gauge", `${count(value)} of ${count(of)}${note}`);
   if (isNumber(value) && isNumber(of) && of > 0) {
     const meter = make("meter");
     [meter.max, meter.value] = [of, value];
@@ -310,7 +310,7 @@ function poolRow(pool) {
   row.append(
     heading(text(pool.name)),
     gauge(pool.open, pool.size, "Connections open"),
-    gauge(pool.leased, pool.limit, "Leases out"),
+    gauge(pool.leased, pool.limit, "Leases out", pool.auto === true ? " (auto)" : ""),
     make("td", "", count(pool.waiting)),
     make("td", "", count(pool.waits) + seconds),
     connects,
