@@ -11,11 +11,12 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from airflow_provider_async.smtp import SMTPClientPool
 
 CONNECTIONS = 8
