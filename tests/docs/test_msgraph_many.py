@@ -10,7 +10,7 @@ from airflow_provider_async import resumable
 from airflow_provider_async.msgraph import AsyncMSGraphHook
 from airflow_provider_async.msgraph.credentials import GraphToken
 from airflow_provider_async.runtime import connections
-from tests.docs.test_guides import run
+from tests.docs.pages import run
 from tests.msgraph.conftest import FakeCredential, connection
 from tests.msgraph.server import graph_server
 
