@@ -154,5 +154,7 @@ def test_certificates_are_checked_as_asked(tmp_path: Path) -> None:
     assert [one["subject"] for one in own.get_ca_certs()] == [((("commonName", "127.0.0.1"),),)]
     assert options(extras={"verify": str(tmp_path)}).tls() is not None
     for extras in ({"verify": "missing.pem"}, {"cert": "missing.pem"}):
-        with pytest.raises(InvalidConnection, match="extra verify or cert names a file that cannot be used: .*missing"):
+        with pytest.raises(
+            InvalidConnection, match=r"extra verify or cert names a file that cannot be used: .*missing"
+        ):
             options(extras=extras).tls()
