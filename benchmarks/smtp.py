@@ -69,7 +69,11 @@ CLIENTS = {
     "ours-chunked@20": Client(function="ours_chunked", server="chunking@20", mails=10_000),
     "ours-postfix": Client(function="ours", server="postfix", mails=3_000),
     "reused-postfix": Client(function="reused", server="postfix", mails=3_000),
-    "resumable-postfix": Client(function="ours_resumable", server="postfix", mails=3_000),
+    "resumable-postfix": Client(function="ours_resumable_100", server="postfix", mails=3_000),
+    # Not compared with a limit: other windows.
+    "resumable-10": Client(function="ours_resumable_10", server="postfix", mails=1_000),
+    "resumable-30": Client(function="ours_resumable_30", server="postfix", mails=2_000),
+    "resumable-300": Client(function="ours_resumable_300", server="postfix", mails=3_000),
     # Not compared with a limit: what building and rendering costs both.
     "ours-rendered": Client(function="ours_rendered", server="sink", mails=2_000),
     "reused-rendered": Client(function="reused_rendered", server="sink", mails=2_000),

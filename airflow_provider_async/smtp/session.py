@@ -91,7 +91,7 @@ class Session(asyncio.Protocol):
 
     async def close(self) -> None:
         """Say goodbye, if there is somebody to hear it."""
-        if self.is_usable and self._dialogue.is_idle:
+        if self._is_alive and self._dialogue.is_idle:
             self.hand_back()
             await quit_politely(self.client)
         else:
@@ -101,12 +101,12 @@ class Session(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether another mail can be sent on it."""
+        return self._is_alive and self.mails < self._options.limits.messages_per_connection
+
+    @property
+    def _is_alive(self) -> bool:
         return not (
-            self._is_lost
-            or self._dialogue.is_closing
-            or self._failure is not None
-            or self._transport.is_closing()
-            or self.mails >= self._options.limits.messages_per_connection
+            self._is_lost or self._dialogue.is_closing or self._failure is not None or self._transport.is_closing()
         )
 
     def hand_back(self) -> aiosmtplib.SMTP:

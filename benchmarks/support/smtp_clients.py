@@ -52,7 +52,8 @@ def pool(port: int, *, window: int = 0) -> SMTPClientPool:
     )
 
 
-async def ours(port: int, mails: int, *, window: int = 0, store: object = None) -> float:
+async def ours(port: int, mails: int, *, chunks: int = 0, kept: int | None = None) -> float:
+    """Send, with as many mails in a window of CHUNKING, or on their way without their outcome written down."""
     from airflow_provider_async.core.resume import Checkpoints
     from airflow_provider_async.smtp import Mail
 
@@ -60,20 +61,20 @@ async def ours(port: int, mails: int, *, window: int = 0, store: object = None) 
         Mail(message_id=f"<{n}@bench.example>", sender=SENDER, recipients=(recipient(n),), content=content(n))
         for n in range(mails)
     ]
-    async with pool(port, window=window) as opened:
+    async with pool(port, window=chunks) as opened:
         began = time.perf_counter()
-        if store is None:
+        if kept is None:
             report = await opened.send_many(made).report()
         else:
-            async with Checkpoints(store, identity="bench", attempt=1):  # type: ignore[arg-type]
-                report = await opened.send_many(made, resume="bench").report()
+            async with Checkpoints(SlowStore(), identity="bench", attempt=1):
+                report = await opened.send_many(made, resume="bench", window=kept).report()
         seconds = time.perf_counter() - began
     assert report["sent"] == mails
     return seconds
 
 
 async def ours_chunked(port: int, mails: int) -> float:
-    return await ours(port, mails, window=16)
+    return await ours(port, mails, chunks=16)
 
 
 class SlowStore:
@@ -95,8 +96,8 @@ class SlowStore:
         self._values.pop(key, None)
 
 
-async def ours_resumable(port: int, mails: int) -> float:
-    return await ours(port, mails, store=SlowStore())
+def ours_resumable(window: int) -> Callable[[int, int], Coroutine[Any, Any, float]]:
+    return lambda port, mails: ours(port, mails, kept=window)
 
 
 async def ours_rendered(port: int, mails: int) -> float:
@@ -200,9 +201,8 @@ async def hook(port: int, mails: int) -> float:
 
 
 FUNCTIONS: dict[str, Callable[[int, int], Coroutine[Any, Any, float]]] = {
-    function.__name__: function
-    for function in (ours, ours_chunked, ours_resumable, ours_rendered, reused, each, reused_rendered, hook)
-}
+    function.__name__: function for function in (ours, ours_chunked, ours_rendered, reused, each, reused_rendered, hook)
+} | {f"ours_resumable_{window}": ours_resumable(window) for window in (10, 30, 100, 300)}
 
 if __name__ == "__main__":
     print(asyncio.run(FUNCTIONS[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))))
