@@ -19,13 +19,16 @@ __all__ = [
     "HTTPStatusError",
     "InvalidBody",
     "InvalidConnection",
+    "InvalidMessage",
     "IteratorClosed",
+    "NotificationNotSent",
     "OperationTimeout",
     "PaginationError",
     "PoolClosed",
     "PoolConnectError",
     "PoolError",
     "PoolTimeout",
+    "SendFailed",
     "SupervisorUnavailable",
     "TransientResponse",
     "UnsafePath",
@@ -69,6 +72,27 @@ class IteratorClosed(AsyncProviderError):
 
 class InvalidConnection(AsyncProviderError, ValueError):
     """A field or an extra of an Airflow Connection cannot be used."""
+
+
+class InvalidMessage(AsyncProviderError, ValueError):
+    """A message cannot be sent as it is: a bad address, a header that would be two, or nobody to send it to."""
+
+
+class NotificationNotSent(AsyncProviderError):
+    """A notification was refused by the server, or did not get to it in time."""
+
+
+class SendFailed(AsyncProviderError):
+    """
+    Not every mail was sent.
+
+    :param message: the sentence.
+    :param report: the counts by status, and the first refusals.
+    """
+
+    def __init__(self, message: str, *, report: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class OperationTimeout(AsyncProviderError, TimeoutError):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_async.testing.threads import running_in_a_thread
 from system_tests.support.client import RUN_ENDED
-from system_tests.support.threads import running_in_a_thread
 from tests.servers.http import Answer, HTTPServer, Request, answer_json, rows
 from tests.servers.http_apis import CursorList, LinkedList, NumberedList, OffsetList, paged
 

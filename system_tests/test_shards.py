@@ -12,10 +12,10 @@ import pytest
 
 from airflow_provider_async.example_dags.demo.files import make_order
 from airflow_provider_async.example_dags.orders import select
+from airflow_provider_async.testing.threads import running_in_a_thread
 from system_tests.support.client import RUN_ENDED
 from system_tests.support.ledger import Ledger
 from system_tests.support.shard_plan import FAILS_AFTER, FAILS_AT
-from system_tests.support.threads import running_in_a_thread
 from tests.servers.sftp import Proxy, Sshd, make_key, write_files
 
 if TYPE_CHECKING:

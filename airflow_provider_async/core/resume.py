@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.checkpoint import Checkpoint
 from airflow_provider_async.core.cursor import CursorCheckpoint
+from airflow_provider_async.core.journal import Journal
 from airflow_provider_async.core.keys import KeySet, hash_key, key_of, plain_key
 from airflow_provider_async.core.stores import FileStore
 from airflow_provider_async.errors import CheckpointError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
 
 T = TypeVar("T")
-OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint)
+OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint, Journal)
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Checkpoints:
         self._save_seconds = save_seconds
         self._is_first = is_first
         self._fresh = fresh
-        self._checkpoints: dict[str, Checkpoint | CursorCheckpoint] = {}
+        self._checkpoints: dict[str, Checkpoint | CursorCheckpoint | Journal] = {}
         self._in_use: set[str] = set()
         self._saver: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -183,6 +184,17 @@ class Checkpoints:
         key = f"{name}.cursor"
         cursor = CursorCheckpoint(self._store, key, identity=self._identity, attempt=self._attempt)
         return await self._open(cursor, name)
+
+    async def open_journal(self, name: str) -> Journal:
+        """
+        Read the journal of a piece of work that must not be done twice.
+
+        :param name: of the work; part of a key, so of letters, digits, ``_`` and ``-``.
+        :raises CheckpointError: if another one of that name is at work.
+        """
+        key = f"{name}.journal"
+        journal = Journal(self._store, key, identity=self._identity, attempt=self._attempt)
+        return await self._open(journal, name)
 
     async def _open(self, checkpoint: OneCheckpoint, name: str) -> OneCheckpoint:
         key = checkpoint.name

@@ -18,6 +18,7 @@ from airflow_provider_async.http.options import (
     DEFAULT_SECONDS,
     HTTPOptions,
 )
+from airflow_provider_async.runtime import hooks
 from airflow_provider_async.runtime.extras import Extras, invalid
 
 if TYPE_CHECKING:
@@ -53,32 +54,12 @@ _OPTIONS = frozenset(
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-class ConnectionFields(Protocol):
-    """The part of an Airflow ``Connection`` that is read here."""
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address, or a whole URL."""
+class ConnectionFields(hooks.ConnectionFields, Protocol):
+    """The part of an Airflow ``Connection`` that is read here; the host may be a whole URL."""
 
     @property
     def schema(self) -> str | None:
         """``http`` or ``https``, if the host does not say."""
-
-    @property
-    def port(self) -> int | None:
-        """The server's port."""
-
-    @property
-    def login(self) -> str | None:
-        """The user's name."""
-
-    @property
-    def password(self) -> str | None:
-        """The user's password."""
-
-    @property
-    def extra_dejson(self) -> Mapping[str, object]:
-        """The extras, decoded."""
 
 
 def read_options(connection: ConnectionFields, conn_id: str) -> HTTPOptions:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_provider_async.core.keys import Key
     from airflow_provider_async.msgraph.targets import GraphParams, Target
 
 __all__ = ["LARGEST_BATCH", "BatchRequest", "Group", "arrange"]
@@ -47,9 +51,24 @@ class BatchRequest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", self.method.upper())
 
+    @classmethod
+    def of(cls, target: Target) -> BatchRequest:
+        """Return the request that a URL alone stands for, or a ``RequestInformation``."""
+        own = None if isinstance(target, str) else target.http_method
+        return cls("GET" if own is None else str(own.value), target)
+
+    @property
+    def resume_key(self) -> Key:
+        """What tells this request from others: all that is sent."""
+        body = (self.data or b"") if self.json is None else msgspec.json.encode(self.json)
+        return self.method, self._where, repr(self.params), hashlib.blake2b(body, digest_size=16).hexdigest()
+
+    @property
+    def _where(self) -> str:
+        return self.url if isinstance(self.url, str) else str(self.url.url_template)
+
     def __str__(self) -> str:
-        url = self.url if isinstance(self.url, str) else self.url.url
-        return f"{self.method} {url.partition('?')[0]}"
+        return f"{self.method} {self._where.partition('?')[0]}"
 
 
 @dataclass(slots=True)

@@ -13,12 +13,12 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from airflow_provider_async.core.work import working_on
 from airflow_provider_async.errors import HTTPStatusError, InvalidBody
 from airflow_provider_async.http import policy
+from airflow_provider_async.http.piece import Piece
 from airflow_provider_async.msgraph.batch_body import Answers, encode_batch, encode_request, read_answer, refusal
 from airflow_provider_async.msgraph.batch_request import LARGEST_BATCH, BatchRequest, Group
 from airflow_provider_async.msgraph.sender import USED
@@ -37,7 +37,6 @@ __all__ = ["Batcher"]
 
 #: Graph takes requests of 4 MB; a batch has less than that, unless one of its requests alone has more.
 _MOST_BYTES = 3_500_000
-_MANY_BYTES = 1_000_000
 
 _BATCH = "$batch"
 
@@ -327,8 +326,7 @@ class Batcher:
             headers={"Content-Type": "application/json"},
             idempotent=all(entry.call.idempotent for entry in entries),
         )
-        # aiohttp warns of bytes that take long to be written at once.
-        call.body = body if len(body) < _MANY_BYTES else partial(BytesIO, body)
+        call.body = partial(Piece, body)
         response = await self._sender.send(call, retry=self._retry)
         answers = {answer.id: answer for answer in response.json(Answers).responses}
         results: dict[_Entry, Response | Exception] = {}

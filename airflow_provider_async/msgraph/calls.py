@@ -100,8 +100,8 @@ class GraphCalls(SessionPool, MSGraphClient):
         :param limit: how many batches are in flight at once; ``max_concurrency`` by default and at most.
         :param ordered: yield in the order of the requests.
         :param retry: another policy for each request, and for the batches.
-        :param resume: a name under which is kept which requests are done; for URLs, and for nothing that depends on
-            others.
+        :param resume: a name under which is kept which requests are done: the next try leaves them out. Not for what
+            depends on others.
         :param ack: when a request is acknowledged: when the consumer comes back for the ``next`` answer or batch, or by
             a call of ``outcome.ack()`` (``manual``).
         :param label: what the work is called in errors and logs.
@@ -119,7 +119,7 @@ class GraphCalls(SessionPool, MSGraphClient):
         batcher, in_flight = self._batcher(limit, retry, groups, tally)
 
         async def send(request: BatchRequest | Target) -> Response:
-            return await batcher(request if isinstance(request, BatchRequest) else BatchRequest("GET", request))
+            return await batcher(request if isinstance(request, BatchRequest) else BatchRequest.of(request))
 
         results = amap(
             send,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -144,7 +144,8 @@ class Delta:
     ) -> None:
         await self.aclose()
 
-    async def _changes(self) -> AsyncGenerator[Change, None]:
+    async def pages(self) -> AsyncGenerator[list[Change], None]:
+        """Iterate over the changes page by page, some of which may be empty; for whoever writes a page at once."""
         if self._begun:
             raise RuntimeError(f"{self._label} is iterated over once; make another delta")
         self._begun = True
@@ -155,11 +156,10 @@ class Delta:
                 items, following, link = self._read(self._at, response)
                 if following is not None:
                     self._ahead = asyncio.get_running_loop().create_task(self._ask(following), name=self._label)
-                if self._reset is not None:
-                    reset, self._reset = self._reset, None
-                    yield Change("reset", reason=reset)
-                for item in items:
-                    yield change_of(item)
+                changes = [] if self._reset is None else [Change("reset", reason=self._reset)]
+                self._reset = None
+                changes += map(change_of, items)
+                yield changes
                 # The consumer came back: the page is consumed.
                 self._pages += 1
                 self._at = following
@@ -167,6 +167,12 @@ class Delta:
             self._finish()
         finally:
             await self.aclose()
+
+    async def _changes(self) -> AsyncGenerator[Change, None]:
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for change in page:
+                    yield change
 
     # Where it begins, and what is kept of it.
 

@@ -14,12 +14,12 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from airflow_provider_async.errors import FileChanged, HTTPStatusError, InvalidBody, VerificationFailed
+from airflow_provider_async.http.piece import Piece
 from airflow_provider_async.msgraph.drive_download import preauthenticated
 from airflow_provider_async.msgraph.drive_item import content_url, file_hash, item_of, session_url, url_of
 
@@ -171,7 +171,7 @@ class DriveUpload:
             # A second one would be the conflict of the first.
             idempotent=self._conflict == "replace",
         )
-        call.body = partial(BytesIO, data)
+        call.body = partial(Piece, data)
         response = await self._sender.send(call, retry=self._retry)
         self._tally.bytes += len(data)
         return _item(response, url)
@@ -232,7 +232,7 @@ class DriveUpload:
     async def _send_piece(self, session: str, data: bytes, at: int, size: int) -> Response:
         call = preauthenticated(self._sender, "PUT", session)
         call.headers = {"Content-Range": f"bytes {at}-{at + len(data) - 1}/{size}"}
-        call.body = partial(BytesIO, data)
+        call.body = partial(Piece, data)
         return await self._sender.send(call, retry=self._retry)
 
     async def _ask(self, session: str) -> Response:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from airflow_provider_async.http.hook import start, transport_pool
 from airflow_provider_async.msgraph.client import MSGraphClient
 from airflow_provider_async.msgraph.connection import read_options
 from airflow_provider_async.msgraph.credentials import GraphToken
+from airflow_provider_async.runtime.hooks import find_connection, try_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -80,14 +79,8 @@ class AsyncMSGraphHook:
         :raises InvalidConnection: naming the Connection and the field that cannot be used.
         """
         if self._options is None:
-            connection = self._connection
-            if connection is None:
-                from airflow_provider_async.runtime.connections import get_connection
-
-                connection = await get_connection(self.conn_id)
             options = read_options(
-                connection,
-                getattr(connection, "conn_id", None) or self.conn_id,
+                *await find_connection(self._connection, self.conn_id),
                 api_version=self._api_version,
                 scopes=self._scopes,
                 host=self._host,
@@ -185,19 +178,10 @@ class AsyncMSGraphHook:
 
         :return: whether it worked, and a sentence for the user.
         """
-        # Run in a thread, which has no event loop yet: a caller may be inside of one without knowing it.
-        answer: list[tuple[bool, str]] = []
-        thread = threading.Thread(target=lambda: answer.append(asyncio.run(self._try())), name="test_connection")
-        thread.start()
-        thread.join()
-        return answer[0]
+        return try_in_thread(self._try)
 
-    async def _try(self) -> tuple[bool, str]:
+    async def _try(self) -> None:
         from airflow_provider_async.core.retry import Retry
 
-        try:
-            async with self.connect() as client:
-                await client.request("GET", "", retry=Retry(attempts=1))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return False, str(error) or type(error).__name__
-        return True, "Connection successfully tested"
+        async with self.connect() as client:
+            await client.request("GET", "", retry=Retry(attempts=1))

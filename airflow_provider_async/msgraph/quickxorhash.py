@@ -52,7 +52,9 @@ class QuickXorHash:
 
     def digest(self) -> bytes:
         """Return the hash of what was added so far."""
-        columns = self._columns.to_bytes(_PORTION_BYTES + _PERIOD, "little")
+        # As many periods as there are bytes.
+        periods = -(-self._columns.bit_length() // (_PERIOD * 8))
+        columns = self._columns.to_bytes(periods * _PERIOD, "little")
         column = 0
         for at in range(0, len(columns), _PERIOD):
             column ^= int.from_bytes(columns[at : at + _PERIOD], "little")

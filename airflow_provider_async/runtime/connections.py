@@ -13,14 +13,15 @@ import contextvars
 import threading
 import weakref
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_async.errors import SupervisorUnavailable
+from airflow_provider_async.errors import InvalidConnection, SupervisorUnavailable
 from airflow_provider_async.runtime import compat
 from airflow_provider_async.runtime.comms import supervisor_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow.sdk import Connection
 
@@ -30,6 +31,7 @@ __all__ = [
     "set_variable",
     "state_get",
     "state_set",
+    "using_connections",
     "xcom_pull",
     "xcom_push",
 ]
@@ -37,6 +39,9 @@ __all__ = [
 T = TypeVar("T")
 
 _UNSET: Any = object()
+
+#: Connections that are taken instead of Airflow's: those that a test gives.
+_given: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("given", default=None)
 
 # A secrets backend may take its time, but a thread for each of ten thousand calls would be no help.
 _THREADS = 16
@@ -51,7 +56,30 @@ async def get_connection(conn_id: str) -> Connection:
     :raises AirflowNotFoundException: if there is none
     :return: the Connection
     """
+    given = _given.get()
+    if given is not None:
+        if conn_id not in given:
+            raise InvalidConnection(f"Connection {conn_id!r} is not among those that were given: {sorted(given)}")
+        connection: Connection = given[conn_id]
+        return connection
+    if compat.is_triggerer():
+        # Its channel belongs to the loop that runs the triggers.
+        return await compat.get_connection_in_triggerer(conn_id)
     return await in_thread(lambda: compat.get_connection(conn_id))
+
+
+@contextmanager
+def using_connections(connections: Mapping[str, object]) -> Iterator[None]:
+    """
+    Find these Connections in this block, and no others.
+
+    :param connections: by their ids; whatever has the fields of one
+    """
+    token = _given.set(connections)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 async def get_variable(key: str, default: T = _UNSET, *, deserialize_json: bool = False) -> Any | T:  # noqa: ANN401

@@ -7,7 +7,7 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import dag, get_current_context, task
 
@@ -32,7 +32,7 @@ def share_files() -> None:
 
     @task.async_python(retries=2, retry_delay=timedelta(seconds=1))
     async def load(shard: Shard[RemoteEntry], path: str) -> dict[str, int]:
-        instance = get_current_context()["ti"]
+        instance: Any = get_current_context()["ti"]
         ledger = Ledger(Path(path))
         ledger.begin(Try(instance.map_index, instance.try_number, os.getpid(), os.getppid()))
         async with SFTPClientPool("sftp_shared", pool_size=4, shard=shard) as pool:

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import pytest
+from azure.core.credentials import AccessToken
 
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.http import HTTPClientPool
+from airflow_provider_async.msgraph import MSGraphClientPool
 from airflow_provider_async.sftp import SFTPClientPool
 from tests.http.conftest import Fields
 from tests.servers.sftp import AsyncsshServer, Proxy, asyncssh_server
@@ -247,7 +250,7 @@ class HTTPHarness(Harness):
 
     def pool(
         self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
-    ) -> HTTPClientPool:
+    ) -> AnyPool:
         return HTTPClientPool(
             connection=Fields(host="127.0.0.1", port=self.port, login="ali", password=password or self.secret),
             max_concurrency=size,
@@ -282,6 +285,50 @@ class HTTPHarness(Harness):
         return len(self._writers)
 
 
+class GraphHarness(HTTPHarness):
+    """MSGraphClientPool over the same server; its token is the secret."""
+
+    name = "MSGraphClientPool('msgraph_default')"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return MSGraphClientPool(
+            connection=Fields(host="127.0.0.1", port=self.port, schema="http"),
+            credential=OneToken(password or self.secret),
+            max_concurrency=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    @asynccontextmanager
+    async def lease(self, pool: AnyPool) -> AsyncIterator[object]:
+        assert isinstance(pool, MSGraphClientPool)
+        async with pool._opened.lease() as transport:
+            await pool.sender._fetch_credentials()
+            yield pool.sender, transport
+
+
+@dataclass
+class OneToken:
+    """A credential of azure-identity's kind, with a token that everybody takes."""
+
+    token: str
+
+    async def get_token(self, *_: str, **__: object) -> AccessToken:
+        return AccessToken(self.token, int(time.time()) + 3600)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 @asynccontextmanager
 async def serving(harness: CoreHarness | HTTPHarness) -> AsyncIterator[Harness]:
     listener = await asyncio.start_server(harness.serve, "127.0.0.1", 0)
@@ -297,6 +344,10 @@ def core_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
     return serving(CoreHarness())
 
 
+def graph_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
+    return serving(GraphHarness())
+
+
 def http_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
     return serving(HTTPHarness())
 
@@ -310,7 +361,7 @@ async def sftp_harness(folder: Path) -> AsyncIterator[Harness]:
 #: Those whose connections begin with a login; an HTTP client logs in with each request.
 LOGGING_IN = {"core": core_harness, "sftp": sftp_harness}
 
-HARNESSES = {**LOGGING_IN, "http": http_harness}
+HARNESSES = {**LOGGING_IN, "http": http_harness, "msgraph": graph_harness}
 
 
 @pytest.fixture(params=[*HARNESSES.values()], ids=[*HARNESSES])

@@ -122,6 +122,23 @@ async def test_who_is_overwritten_at_the_same_moment_writes_again() -> None:
     assert await begin(store, 2) == "a"
 
 
+async def test_who_is_overwritten_again_and_again_does_not_go_on_for_ever() -> None:
+    class Race(MemoryStore):
+        async def set(self, key: str, value: str) -> None:
+            await super().set(key, value)
+            self.values[key] = other
+
+    single = MemoryStore()
+    await succeed(single, 1, "a")
+    (other,) = single.values.values()
+    store = Race()
+    await succeed(store, 2, "b")
+
+    assert store.writes == 3
+    # The next run has more to do again than it had to, and misses nothing.
+    assert await begin(store, 3) == "a"
+
+
 async def test_ten_runs_are_remembered() -> None:
     store = MemoryStore()
     for place in range(1, 15):

@@ -13,21 +13,35 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tests.msgraph import server_batch, server_directory, server_drive, server_mail
+from tests.msgraph import server_batch, server_delta, server_directory, server_drive, server_mail
 from tests.msgraph.server_core import GraphServer
 from tests.msgraph.server_paging import Paging
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
-PARTS = {"batch": server_batch, "drive": server_drive, "mail": server_mail, "directory": server_directory}
+    from tests.msgraph.server_core import Routes
+
+PARTS = {
+    "batch": server_batch,
+    "delta": server_delta,
+    "drive": server_drive,
+    "mail": server_mail,
+    "directory": server_directory,
+}
 
 
 @asynccontextmanager
-async def graph_server(*, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[GraphServer]:
-    """Run a server."""
-    server = GraphServer({name: part.ROUTES for name, part in PARTS.items()}, Paging())
+async def graph_server(
+    *, tls: ssl.SSLContext | None = None, port: int = 0, parts: Mapping[str, Routes] | None = None
+) -> AsyncIterator[GraphServer]:
+    """
+    Run a server.
+
+    :param parts: other routes than all that there are.
+    """
+    server = GraphServer(parts or {name: part.ROUTES for name, part in PARTS.items()}, Paging())
     for part in reversed(PARTS.values()):
         part.fill(server)
     runner = web.ServerRunner(web.Server(server.serve), shutdown_timeout=1)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.msgraph.quickxorhash import QuickXorHash
@@ -18,15 +19,23 @@ from tests.msgraph.server_core import GraphAnswer, Routes, error
 from tests.msgraph.server_paging import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.msgraph.server_core import GraphRequest, GraphServer
 
 ROUTES = Routes()
 
+_OK = 200
 _UNIT_BYTES = 320 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _RANGE = re.compile(r"bytes=(\d+)-")
+
+
+HASHES: dict[str, Callable[[bytes], str]] = {
+    "quickXorHash": lambda content: QuickXorHash(content).base64(),
+    "sha1Hash": lambda content: hashlib.sha1(content).hexdigest().upper(),
+    "sha256Hash": lambda content: hashlib.sha256(content).hexdigest().upper(),
+}
 
 
 @dataclass
@@ -66,6 +75,7 @@ class Drive:
     url_lifetime: int | None = None
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    key_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def add(self, name: str, content: bytes, **options: Any) -> File:  # noqa: ANN401 - a file's fields
         file = File(f"item{next(self.numbers)}", name, content, **options)
@@ -97,15 +107,15 @@ def fill(server: GraphServer) -> None:
     server.data["drive"] = Drive()
 
 
+def elsewhere(server: GraphServer) -> str:
+    """Return the root of pre-authenticated URLs, which are on another host."""
+    return f"{server.url.replace('127.0.0.1', 'localhost')}/public"
+
+
 def describe(server: GraphServer, file: File) -> dict[str, Any]:
     drive = drive_of(server)
-    key = f"key{next(drive.numbers)}"
+    key = f"key{next(drive.key_numbers)}"
     drive.keys[key] = (file.id, 0)
-    made = {
-        "quickXorHash": QuickXorHash(file.content).base64(),
-        "sha1Hash": hashlib.sha1(file.content).hexdigest().upper(),
-        "sha256Hash": hashlib.sha256(file.content).hexdigest().upper(),
-    }
     return {
         "id": file.id,
         "name": file.name,
@@ -113,17 +123,22 @@ def describe(server: GraphServer, file: File) -> dict[str, Any]:
         "cTag": f'"c:{{{file.id}}},{file.version}"',
         "eTag": f'"{{{file.id}}},{file.version}"',
         "parentReference": {"driveId": drive.id, "id": "root"},
-        "file": {"mimeType": "text/plain", "hashes": {name: made[name] for name in file.hashes}},
-        "@microsoft.graph.downloadUrl": f"{server.url}/public/content/{key}?tempauth=secret",
+        "file": {"mimeType": "text/plain", "hashes": {name: HASHES[name](file.content) for name in file.hashes}},
+        "@microsoft.graph.downloadUrl": f"{elsewhere(server)}/content/{key}?tempauth=secret",
         **file.lies,
     }
 
 
 @ROUTES.on("GET", "/(?:me/drive|drives/[^/]+)/root/children")
 def list_children(server: GraphServer, request: GraphRequest, _: dict[str, str]) -> GraphAnswer:
-    folder = {"id": "folder1", "name": "a folder", "size": 0, "folder": {"childCount": 0}}
-    rows = [describe(server, file) for file in drive_of(server).files.values()]
-    return listing(server, request, [*rows, folder] if server.data.get("has_folder") else rows)
+    files = drive_of(server).files
+    rows: list[dict[str, Any]] = [{"id": number} for number in files]
+    if server.data.get("has_folder"):
+        rows.append({"id": "folder1", "name": "a folder", "size": 0, "folder": {"childCount": 0}})
+    answer = listing(server, request, rows)
+    # Only what is on the page.
+    page = [row if "folder" in row else describe(server, files[row["id"]]) for row in answer.body.get("value", ())]
+    return replace(answer, body=answer.body | {"value": page}) if answer.status == _OK else answer
 
 
 def _find(server: GraphServer, names: dict[str, str]) -> File | None:
@@ -198,9 +213,9 @@ def create_session(server: GraphServer, request: GraphRequest, names: dict[str, 
         return _MISSING
     if conflict == "fail" and drive.named(name) is not None:
         return _created(server, None)
-    key = f"session{next(drive.numbers)}"
+    key = f"session{next(drive.key_numbers)}"
     drive.sessions[key] = Session(name, conflict)
-    return GraphAnswer(body={"uploadUrl": f"{server.url}/public/upload/{key}?secret=1", **_expected(Session("", ""))})
+    return GraphAnswer(body={"uploadUrl": f"{elsewhere(server)}/upload/{key}?secret=1", **_expected(Session("", ""))})
 
 
 def _expected(session: Session) -> dict[str, Any]:

@@ -313,6 +313,42 @@ async def test_the_next_try_leaves_out_what_is_done(
     assert sizes(server) == [6]
 
 
+async def test_writes_are_resumed_by_what_they_send(
+    server: GraphServer, pool: MSGraphClientPool, tmp_path: Path
+) -> None:
+    from airflow_provider_async import resumable
+
+    def requests() -> list[BatchRequest]:
+        return [BatchRequest("PATCH", "users/user1@contoso.com", json={"jobTitle": title}) for title in "abc"]
+
+    async def fail() -> None:
+        async with resumable(tmp_path):
+            async for count in _counted(pool.batch(requests(), resume="titles", ordered=True)):
+                if count == 3:
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    server.data["batches"].clear()
+    async with resumable(tmp_path, attempt=2):
+        assert len([answer async for answer in pool.batch(requests(), resume="titles")]) == 1
+    assert server.data["batches"][0][0]["body"] == {"jobTitle": "c"}
+    assert BatchRequest("GET", "a").resume_key != BatchRequest("GET", "a", params={"b": "c"}).resume_key
+
+
+async def test_requests_of_the_sdks_builders_go_in_batches_too(server: GraphServer, pool: MSGraphClientPool) -> None:
+    from kiota_abstractions.method import Method
+    from kiota_abstractions.request_information import RequestInformation
+
+    look = RequestInformation(Method.GET, "{+baseurl}/users/{user%2Did}", {"user%2Did": "user1@contoso.com"})
+    remove = RequestInformation(Method.DELETE, "{+baseurl}/users/{user%2Did}", {"user%2Did": "user2@contoso.com"})
+    answers = [answer async for answer in pool.batch([look, remove], ordered=True)]
+    assert [answer.status for answer in answers] == [200, 204]
+    found = [answer async for answer in pool.get_many([look], batch=True)]
+    assert found[0].json()["displayName"] == "User 1"
+    assert str(BatchRequest.of(remove)) == "DELETE {+baseurl}/users/{user%2Did}"
+
+
 async def _counted(answers: AsyncMap[Any, Response]) -> AsyncIterator[int]:
     count = 0
     async for _ in answers:

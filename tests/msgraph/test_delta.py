@@ -206,6 +206,11 @@ async def test_there_is_no_link_before_all_is_consumed() -> None:
     assert delta.link is None
 
 
+async def test_pages_come_as_a_whole() -> None:
+    pages = [[change.id or "!" for change in page] async for page in Delta(directory().fetch, FIRST).pages()]
+    assert pages == [["!", "a", "b"], ["c", "d"], ["e"]]
+
+
 async def test_it_is_iterated_over_once() -> None:
     _, delta = await read(directory())
     with pytest.raises(RuntimeError, match="iterated over once"):

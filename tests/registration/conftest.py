@@ -83,6 +83,7 @@ def check_registration(tmp_path: Path) -> CheckRegistration:
         listed = run(interpreter, "-m", "airflow", "providers", "list", "--output", "json")
         providers = json.loads(listed[listed.index("[{") :])
         assert "apache-airflow-providers-async" in {provider["package_name"] for provider in providers}
+        assert "async_bridge.AsyncSmtpNotifier" in run(interpreter, "-m", "airflow", "providers", "notifications")
         assert "tasks: load" in run(interpreter, dag_file)
 
     return check

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that run beside a test, which waits for Airflow meanwhile."""
+"""Servers that run beside a test, whether that is async or not."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager
 
+__all__ = ["running_in_a_thread"]
+
 S = TypeVar("S")
 
 
 @contextmanager
 def running_in_a_thread(server: AbstractAsyncContextManager[S]) -> Iterator[S]:
     """
-    Run a server.
+    Run a server in an event loop of its own.
 
-    :param server: it runs while this is entered
+    :param server: it runs while this is entered.
     """
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
