@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_async.http import connection as http
+from airflow_provider_async.msgraph import connection as msgraph
 from airflow_provider_async.sftp import connection as sftp
 from tests.docs.pages import examples, execute, find
 from tests.servers.sftp import asyncssh_server
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 PAGE = find("connections").read_text()
 
 #: Each section, and what reads its Connection.
-READERS: dict[str, Callable[[Any, str], object]] = {"SFTP": sftp.read_settings, "HTTP": http.read_options}
+READERS: dict[str, Callable[[Any, str], object]] = {
+    "SFTP": sftp.read_settings,
+    "HTTP": http.read_options,
+    "Microsoft Graph": msgraph.read_options,
+}
 
 
 class Asked(dict[str, object]):
