@@ -62,10 +62,10 @@ types: $(STAMP)  ## check types
 docs: $(STAMP)  ## build the documentation in docs/_build/html
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (45 minutes)
+bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (an hour and a half)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers
 	@failed=0; \
-	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' rest.py graph.py; do \
+	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' rest.py graph.py auto.py shards.py smtp.py; do \
 	    echo "== benchmarks/$$script"; $(BIN)/python benchmarks/$$script || failed=1; \
 	done; exit $$failed
 

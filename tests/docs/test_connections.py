@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from airflow_provider_async.http import connection as http
 from airflow_provider_async.msgraph import connection as msgraph
+from airflow_provider_async.runtime import hooks
 from airflow_provider_async.sftp import connection as sftp
 from tests.docs.pages import examples, execute, find
 from tests.servers.sftp import asyncssh_server
@@ -70,13 +72,15 @@ def test_each_extra_of_http_that_is_no_header_has_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "protocol"), [("SFTP", sftp.ConnectionFields), ("HTTP", http.ConnectionFields)], ids=["SFTP", "HTTP"]
+    ("title", "protocol"),
+    [("SFTP", hooks.ConnectionFields), ("HTTP", http.ConnectionFields), ("Microsoft Graph", http.ConnectionFields)],
+    ids=["SFTP", "HTTP", "Microsoft Graph"],
 )
 def test_each_field_that_is_read_has_its_place(title: str, protocol: type) -> None:
     rows = re.findall(r"^    \* - ([A-Z][a-z, ]+)$", section(title), re.MULTILINE)
     named = {name.strip().lower() for row in rows for name in row.split(",")}
 
-    fields = {name for name, value in vars(protocol).items() if isinstance(value, property)}
+    fields = {name for name, value in inspect.getmembers(protocol) if isinstance(value, property)}
     assert named - {"field", "extra"} == fields - {"extra_dejson"}
 
 

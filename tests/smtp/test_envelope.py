@@ -35,8 +35,9 @@ def test_no_content_has_an_end_of_its_own(content: bytes) -> None:
 
 
 def test_what_a_server_offers_is_read() -> None:
-    assert EVERYTHING == Extensions(
-        pipelining=True, chunking=True, eight_bit=True, smtputf8=True, knows_size=True, most_bytes=1000
+    assert (
+        Extensions(pipelining=True, chunking=True, eight_bit=True, smtputf8=True, knows_size=True, most_bytes=1000)
+        == EVERYTHING
     )
     assert Extensions.of({"size": ""}).most_bytes is None
     assert Extensions.of({"size": "0"}).most_bytes is None
