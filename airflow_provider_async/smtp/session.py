@@ -190,8 +190,7 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that there is no connection any more."""
         self._is_lost = True
-        if self.client.protocol is not None:
-            self.client.protocol.connection_lost(exc)
+        self.client.close()
         self._fail(ConnectionFailed(f"the connection was lost{f': {exc}' if exc is not None else ''}"))
 
     def _fail(self, error: Exception) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from airflow_provider_async.http import connection as http
 from airflow_provider_async.msgraph import connection as msgraph
 from airflow_provider_async.runtime import hooks
 from airflow_provider_async.sftp import connection as sftp
+from airflow_provider_async.smtp import connection as smtp
 from tests.docs.pages import examples, execute, find
 from tests.servers.sftp import asyncssh_server
 
@@ -28,7 +30,8 @@ PAGE = find("connections").read_text()
 READERS: dict[str, Callable[[Any, str], object]] = {
     "SFTP": sftp.read_settings,
     "HTTP": http.read_options,
-    "Microsoft Graph": msgraph.read_options,
+    "Microsoft Graph": partial(msgraph.read_options, has_credential=True),
+    "SMTP": smtp.read_options,
 }
 
 
