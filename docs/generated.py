@@ -51,7 +51,7 @@ def code(value: str) -> str:
 def compatibility() -> str:
     """Return a table of the versions that are tested, in reStructuredText."""
     smoke = smoke_versions()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for version, release in RELEASES.items():
         pythons = sorted(release.pythons, key=lambda python: int(python.partition(".")[2]))
         if version == "lowest":

@@ -6,14 +6,17 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_async.http import connection as http
+from airflow_provider_async.msgraph import connection as msgraph
 from airflow_provider_async.runtime import hooks
 from airflow_provider_async.sftp import connection as sftp
+from airflow_provider_async.smtp import connection as smtp
 from tests.docs.pages import examples, execute, find
 from tests.servers.sftp import asyncssh_server
 
@@ -24,7 +27,12 @@ if TYPE_CHECKING:
 PAGE = find("connections").read_text()
 
 #: Each section, and what reads its Connection.
-READERS: dict[str, Callable[[Any, str], object]] = {"SFTP": sftp.read_settings, "HTTP": http.read_options}
+READERS: dict[str, Callable[[Any, str], object]] = {
+    "SFTP": sftp.read_settings,
+    "HTTP": http.read_options,
+    "Microsoft Graph": partial(msgraph.read_options, has_credential=True),
+    "SMTP": smtp.read_options,
+}
 
 
 class Asked(dict[str, object]):
