@@ -3,36 +3,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-import threading
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from system_tests.support.client import RUN_ENDED
-from tests.msgraph.server import graph_server
+from system_tests.support.graph import WITHIN_SECONDS, finish, run, serving_graph
 from tests.msgraph.server_core import error
 from tests.msgraph.server_delta import deltas_of
 from tests.msgraph.server_directory import make_users
 from tests.msgraph.server_drive import drive_of
-from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, entra_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from system_tests.support.airflow import Airflow
     from system_tests.support.client import TaskInstance
     from tests.msgraph.server_core import GraphServer
-    from tests.msgraph.server_entra import Entra
 
 # Airflow's start is part of the first one's time.
 pytestmark = pytest.mark.timeout(900)
-
-WITHIN_SECONDS = 300
 
 USERS = 1234
 FILES = 10_000
@@ -40,70 +33,11 @@ REFUSED = 5_000
 IN_FLIGHT = 32
 
 
-@contextmanager
-def running_in_a_thread(folder: Path) -> Iterator[tuple[GraphServer, Entra]]:
-    """Run the servers beside the test, which waits for Airflow meanwhile."""
-    stack = AsyncExitStack()
-
-    async def start() -> tuple[GraphServer, Entra]:
-        server = await stack.enter_async_context(graph_server())
-        tls = Certificate.make().context(folder)
-        return server, await stack.enter_async_context(entra_server(server.tokens, tls=tls))
-
-    with asyncio.Runner() as runner:
-        servers = runner.run(start())
-        loop = runner.get_loop()
-        thread = threading.Thread(target=loop.run_forever, name="graph server")
-        thread.start()
-        try:
-            yield servers
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            runner.run(stack.aclose())
-
-
 @pytest.fixture(scope="module")
 def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphServer]:
-    """Serve Graph to a Connection that Airflow's own provider would read as well."""
-    folder = tmp_path_factory.mktemp("entra")
-    with running_in_a_thread(folder) as (running, entra):
-        extra = {
-            "tenant_id": TENANT,
-            "authority": entra.authority,
-            "verify": str(folder / "certificate.pem"),
-            "disable_instance_discovery": True,
-        }
-        connection = {
-            "connection_id": "msgraph_default",
-            "conn_type": "msgraph",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": running.port,
-            "login": CLIENT_ID,
-            "password": SECRET,
-            "extra": json.dumps(extra),
-        }
-        airflow.client.create_connections([connection])
+    with serving_graph(airflow, tmp_path_factory.mktemp("entra")) as running:
         airflow.wait_for_dags("follow_users", "download_drive")
         yield running
-        assert entra.asked
-
-
-def finish(airflow: Airflow, dag_id: str, run_id: str) -> TaskInstance:
-    """Wait for the end of a run, and return its one task, which has succeeded."""
-    airflow.wait_for(
-        f"the end of {dag_id}",
-        lambda: airflow.client.run_state(dag_id, run_id) in RUN_ENDED,
-        timeout_seconds=WITHIN_SECONDS,
-    )
-    (task,) = airflow.client.task_instances(dag_id, run_id)
-    assert task.state == "success", airflow.client.log(task).text
-    return task
-
-
-def run(airflow: Airflow, dag_id: str, conf: Mapping[str, object]) -> TaskInstance:
-    return finish(airflow, dag_id, airflow.client.trigger(dag_id, conf))
 
 
 def test_each_run_reads_what_has_changed_since_the_last_one(

@@ -107,7 +107,7 @@ class AutoLimit:
         :param refused: how many the server has refused because there were too many.
         :return: the limit from now on.
         """
-        succeeded = ended - failed - refused
+        succeeded = max(0, ended - failed - refused)
         self._ended += ended
         self._succeeded += succeeded
         self._failures = max(0.0, self._failures + failed - succeeded * _FORGIVEN)

@@ -12,16 +12,16 @@ from airflow_provider_async.msgraph import MSGraphClientPool
 
 @dag(
     schedule=None,
-    params={"items": "me/drive/root/children", "folder": "files"},
+    params={"url": "me/drive/root/children", "folder": "files"},
     tags=["example", "msgraph"],
 )
 def download_drive() -> None:
     """List the items page by page, and download 32 at a time while the listing goes on."""
 
     @task.async_python(retries=3, retry_delay=timedelta(seconds=10))
-    async def download(items: str, folder: str) -> int:
+    async def download(url: str, folder: str) -> int:
         async with MSGraphClientPool("msgraph_default", max_concurrency=32) as pool:
-            rows = pool.paginate(items, params={"$top": 200})
+            rows = pool.paginate(url, params={"$top": 200})
             # Folders among the items have no content. The next try leaves out the files that are here.
             sources = (row async for row in rows if isinstance(row, dict) and "file" in row)
             files = pool.download_many(sources, folder, resume="download")
@@ -29,7 +29,7 @@ def download_drive() -> None:
                 pass
             return files.progress.done
 
-    download("{{ params.items }}", "{{ params.folder }}")
+    download("{{ params.url }}", "{{ params.folder }}")
 
 
 download_drive()

@@ -106,7 +106,9 @@ class AsyncMSGraphHook:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[MSGraphClient]:
         """
-        Give a client, and close its connections at the end. A pool does more: see :class:`MSGraphClientPool`.
+        Give a client, and close its connections at the end.
+
+        A pool does more: see :class:`~airflow_provider_async.msgraph.MSGraphClientPool`.
 
         :raises InvalidConnection: naming a field of the Connection that cannot be used.
         """
@@ -136,7 +138,7 @@ class AsyncMSGraphHook:
         """
         Send one request, over a connection of its own.
 
-        :param url: as for :meth:`MSGraphClient.paginated_run`, like the others.
+        :param url: as for :meth:`~airflow_provider_async.msgraph.MSGraphClientPool.paginated_run`, like the others.
         :return: decoded JSON; the bytes of what is no JSON, and the headers of an answer without a body.
         """
         answers = await self.paginated_run(
@@ -165,7 +167,8 @@ class AsyncMSGraphHook:
         """
         Read all pages into memory, over a connection of its own, as Airflow's hook does.
 
-        :param url: as for :meth:`MSGraphClient.paginated_run`, like the others and what is returned.
+        :param url: as for :meth:`~airflow_provider_async.msgraph.MSGraphClientPool.paginated_run`, like the others and
+            what is returned.
         """
         async with self.connect() as client:
             return await client.paginated_run(

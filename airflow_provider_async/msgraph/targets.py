@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from kiota_abstractions.request_information import RequestInformation
 
-    from airflow_provider_async.http.client import Scalar
 
 __all__ = ["GraphParams", "Target", "TargetRequest", "resolve", "with_params"]
 
 #: A path, which is appended to the pool's URL; an absolute URL; or what a request builder of msgraph-sdk makes.
 Target: TypeAlias = "str | RequestInformation"
 
-#: For the query; a list is joined by commas, as ``$select`` wants it.
-GraphParams: TypeAlias = "Mapping[str, Scalar | Iterable[str]]"
+#: For the query: texts, numbers, booleans, ``None``, which is left out, and lists, which are joined by commas.
+GraphParams: TypeAlias = "Mapping[str, object]"
 
 #: What msgraph-sdk has in URLs for "me", and its transport replaces.
 _ME = "/users/me-token-to-replace"
@@ -106,9 +105,11 @@ def with_params(url: str, params: GraphParams | None) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _text(value: Scalar | Iterable[str]) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    return ",".join(value or ())
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    raise TypeError(f"a parameter is a text, a number, true or false, or a list of texts, not {value!r}")

@@ -74,7 +74,7 @@ class Composer:
 
 
 def key_of(message: Sendable) -> Key:
-    """Return what tells a message from others of the same work: see ``message_key``, or a mail's Message-ID."""
+    """Return what tells a message from others of the same work: of a mail, its Message-ID."""
     return message.message_id if isinstance(message, Mail) else message_key(message)
 
 

@@ -106,6 +106,7 @@ class Dialogue:
     :ivar ended: the transactions that came to an end since somebody took them from here.
     :ivar is_closing: whether nothing more can be said: the server said 421 or what is no answer, or the connection is
         lost.
+    :ivar needs_reset: whether the server still holds an envelope that came to nothing.
     """
 
     def __init__(self, *, pipelining: bool, window: int = 0) -> None:
@@ -118,8 +119,7 @@ class Dialogue:
         # The transaction that is in its envelope, up to the answer to DATA.
         self._current: Transaction | None = None
         self._asked_recipients = 0
-        # Whether the server still holds an envelope that came to nothing.
-        self._needs_reset = False
+        self.needs_reset = False
         self._unsent: deque[tuple[bytes, Transaction | None]] = deque()
         self._in_window = 0
         self._window_bytes = 0
@@ -159,8 +159,8 @@ class Dialogue:
             self._ask_next(transaction)
             return
         commands = [transaction.sender, *transaction.recipients, b"DATA\r\n"]
-        if self._needs_reset:
-            self._needs_reset = False
+        if self.needs_reset:
+            self.needs_reset = False
             commands.insert(0, b"RSET\r\n")
             self._owed.append((_Asked.NOTHING, None, 0))
         self._owe_envelope(transaction)
@@ -188,8 +188,8 @@ class Dialogue:
     def _ask_next(self, transaction: Transaction) -> None:
         """Say the next thing where one has to wait for each answer."""
         index = self._asked_recipients
-        if self._needs_reset:
-            self._needs_reset = False
+        if self.needs_reset:
+            self.needs_reset = False
             self._ask(b"RSET\r\n", (_Asked.NOTHING, None, 0))
         elif transaction.to_sender is None:
             self._ask(transaction.sender, (_Asked.SENDER, transaction, 0))
@@ -199,7 +199,7 @@ class Dialogue:
             self._asked_recipients += 1
             self._ask(transaction.recipients[index], (_Asked.RECIPIENT, transaction, index))
         elif not transaction.is_accepted:
-            self._needs_reset = True
+            self.needs_reset = True
             self._end_current(transaction)
         else:
             self._ask(b"DATA\r\n", (_Asked.DATA, transaction, 0))
@@ -288,7 +288,7 @@ class Dialogue:
             raise ProtocolError(f"the server answered DATA with {reply.code} {reply.text}")
         else:
             transaction.to_data = reply
-            self._needs_reset = True
+            self.needs_reset = True
         self._end_current(transaction)
 
     def _end_current(self, transaction: Transaction) -> None:

@@ -229,7 +229,8 @@ class Dispatch(Generic[T]):
                 mail = await mail
         except InvalidMessage as error:
             # A message that is none is a result of its own, and not the end of all.
-            recipient = str(getattr(message, "to", ""))
+            to = getattr(message, "to", "")
+            recipient = ", ".join(map(str, to)) if isinstance(to, tuple) else str(to)
             self._desk.deliver(shipment, SendResult("", recipient, "rejected", None, str(error)))
             return
         except Exception as error:

@@ -24,6 +24,10 @@ __all__ = ["Session", "Source", "is_broken", "quit_politely"]
 _QUIT_SECONDS = 5.0
 
 
+#: Of this package, and of aiosmtplib where the connection is lent.
+_BROKEN = (ConnectionFailed, OperationTimeout, aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError)
+
+
 class Source(Protocol):
     """Where a session gets its mails from."""
 
@@ -36,7 +40,7 @@ class Source(Protocol):
 
 def is_broken(error: BaseException) -> bool:
     """Tell whether an error that left a lease means that its connection cannot be used again."""
-    return isinstance(error, (ConnectionFailed, OperationTimeout, aiosmtplib.SMTPException, OSError))
+    return isinstance(error, _BROKEN)
 
 
 async def quit_politely(client: aiosmtplib.SMTP) -> None:
@@ -87,7 +91,7 @@ class Session(asyncio.Protocol):
 
     async def close(self) -> None:
         """Say goodbye, if there is somebody to hear it."""
-        if self.is_usable and self._dialogue.is_idle:
+        if self._is_alive and self._dialogue.is_idle:
             self.hand_back()
             await quit_politely(self.client)
         else:
@@ -97,12 +101,12 @@ class Session(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether another mail can be sent on it."""
+        return self._is_alive and self.mails < self._options.limits.messages_per_connection
+
+    @property
+    def _is_alive(self) -> bool:
         return not (
-            self._is_lost
-            or self._dialogue.is_closing
-            or self._failure is not None
-            or self._transport.is_closing()
-            or self.mails >= self._options.limits.messages_per_connection
+            self._is_lost or self._dialogue.is_closing or self._failure is not None or self._transport.is_closing()
         )
 
     def hand_back(self) -> aiosmtplib.SMTP:
@@ -117,6 +121,8 @@ class Session(asyncio.Protocol):
             self._is_lost = True
         else:
             self._take_over()
+            # Who had it may have left an envelope half written.
+            self._dialogue.needs_reset = True
 
     def _take_over(self) -> asyncio.Transport:
         transport = cast("asyncio.Transport | None", self.client.transport)
@@ -184,8 +190,7 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that there is no connection any more."""
         self._is_lost = True
-        if self.client.protocol is not None:
-            self.client.protocol.connection_lost(exc)
+        self.client.close()
         self._fail(ConnectionFailed(f"the connection was lost{f': {exc}' if exc is not None else ''}"))
 
     def _fail(self, error: Exception) -> None:

@@ -18,8 +18,10 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.http import HTTPClientPool
 from airflow_provider_async.msgraph import MSGraphClientPool
 from airflow_provider_async.sftp import SFTPClientPool
+from airflow_provider_async.smtp import SMTPClientPool
 from tests.http.conftest import Fields
 from tests.servers.sftp import AsyncsshServer, Proxy, asyncssh_server
+from tests.servers.smtp import FaultyServer, faulty_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import aiosmtplib
     import asyncssh
 
     from airflow_provider_async.core.pool import PoolStatistics
@@ -224,6 +227,44 @@ class SFTPHarness(Harness):
         return self.proxy.connections
 
 
+@dataclass
+class SMTPHarness(Harness):
+    """SMTPClientPool over a server that asks for a login."""
+
+    server: FaultyServer
+    name = "SMTPClientPool('smtp_default')"
+    secret = "sesame"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return SMTPClientPool(
+            connection=replace(self.server.connection(), login="alice", password=password or self.secret),
+            pool_size=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    def lease(self, pool: AnyPool) -> AbstractAsyncContextManager[object]:
+        assert isinstance(pool, SMTPClientPool)
+        return pool.get_smtp_client()
+
+    async def use(self, client: object) -> None:
+        await cast("aiosmtplib.SMTP", client).noop()
+
+    def cut(self) -> None:
+        self.server.cut()
+
+    @property
+    def logins(self) -> int:
+        return sum(command.startswith(b"AUTH") for command in self.server.books.commands)
+
+    @property
+    def open(self) -> int:
+        return len(self.server.open)
+
+
 class HTTPHarness(Harness):
     """HTTPClientPool over a server that answers everything, and counts its connections."""
 
@@ -358,8 +399,14 @@ async def sftp_harness(folder: Path) -> AsyncIterator[Harness]:
         yield SFTPHarness(server, proxy)
 
 
+@asynccontextmanager
+async def smtp_harness(_: Path) -> AsyncIterator[Harness]:
+    async with faulty_server(FaultyServer(password=SMTPHarness.secret)) as server:
+        yield SMTPHarness(server)
+
+
 #: Those whose connections begin with a login; an HTTP client logs in with each request.
-LOGGING_IN = {"core": core_harness, "sftp": sftp_harness}
+LOGGING_IN = {"core": core_harness, "sftp": sftp_harness, "smtp": smtp_harness}
 
 HARNESSES = {**LOGGING_IN, "http": http_harness, "msgraph": graph_harness}
 

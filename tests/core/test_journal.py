@@ -121,8 +121,8 @@ async def test_what_could_not_be_saved_is_saved_the_next_time() -> None:
     await first.save()
     assert await kept(store) == {"?": {1}}
     store.failing, writes = "", store.writes
+    first.settle(1, "s")
     with pytest.raises(OSError, match="full"):
-        first.settle(1, "s")
         await first.save()
     store.error = None
     await first.save()

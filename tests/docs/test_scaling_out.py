@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_async.testing import in_task, run_task
-from tests.docs.test_guides import examples
+from tests.docs.pages import examples, execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_async.testing.sftp import SFTPServer
 
 pytest_plugins = ["airflow_provider_async.testing.fixtures"]
-
-
-def execute(example: str, guide: str, names: dict[str, Any]) -> None:
-    exec(compile(example, guide, "exec"), names)
 
 
 async def test_more_than_one_worker(sftp_server: SFTPServer) -> None:

@@ -12,7 +12,7 @@ from airflow import sdk
 from airflow_provider_async import resumable
 from airflow_provider_async.runtime import connections
 from airflow_provider_async.smtp import Message
-from tests.docs.test_guides import examples
+from tests.docs.pages import examples
 from tests.servers.mailbox import running_mailbox
 from tests.smtp.reading import Fields, addresses, body, leaves
 

@@ -102,7 +102,8 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log" / "mail").read_text()
+        log = self.folder / "log" / "mail"
+        return log.read_text() if log.exists() else ""
 
 
 def _required(path: Path) -> None:
@@ -133,7 +134,7 @@ async def _listens(port: int, process: subprocess.Popen[bytes], log: Path) -> No
                 writer.close()
                 return
             if process.poll() is not None:
-                raise RuntimeError(f"the server did not start: {log.read_text() if log.exists() else 'no log'}")
+                raise RuntimeError(f"the server did not start; its log is {log}")
             await asyncio.sleep(0.05)
 
 
@@ -141,8 +142,24 @@ def certificate(folder: Path, name: str = "127.0.0.1") -> tuple[Path, Path]:
     """Make a certificate that signs itself, and its key."""
     files = folder / f"{name}.pem", folder / f"{name}.key"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        + ["-addext", f"subjectAltName=IP:127.0.0.1,DNS:{name}", "-out", files[0], "-keyout", files[1]],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-addext",
+            f"subjectAltName=IP:127.0.0.1,DNS:{name}",
+            "-out",
+            files[0],
+            "-keyout",
+            files[1],
+        ],
         check=True,
         capture_output=True,
     )
@@ -195,12 +212,7 @@ async def postfix(*, auth: bool = False, **settings: str) -> AsyncIterator[Postf
         (folder / "config" / "master.cf").write_text(_MASTER_CF.format(port=server.port, tls_port=server.tls_port))
         log = folder / "log" / "mail"
         async with dovecot_auth(folder / "auth"):
-            process = subprocess.Popen(
-                [_MASTER, "-d", "-c", folder / "config"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            process = _start(_MASTER, "-d", "-c", folder / "config")
             try:
                 await _listens(server.port, process, log)
                 yield server
@@ -209,18 +221,18 @@ async def postfix(*, auth: bool = False, **settings: str) -> AsyncIterator[Postf
 
 
 @asynccontextmanager
-async def smtp_sink(*arguments: str) -> AsyncIterator[Sink]:
-    """Let smtp-sink run, with its own arguments for what goes wrong; it keeps mails in files."""
+async def smtp_sink(*arguments: str, keeps: bool = True) -> AsyncIterator[Sink]:
+    """
+    Let smtp-sink run, with its own arguments for what goes wrong.
+
+    :param keeps: whether it keeps mails in files.
+    """
     _required(_SINK)
     with _own_folder() as folder:
         shutil.chown(folder, "nobody")
         port = free_port()
-        process = subprocess.Popen(
-            [_SINK, "-u", "nobody", "-R", folder, "-d", "mail-%M.", *arguments, f"127.0.0.1:{port}", "256"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        keeping = ("-d", "mail-%M.") if keeps else ()
+        process = _start(_SINK, "-u", "nobody", "-R", folder, *keeping, *arguments, f"127.0.0.1:{port}", "256")
         try:
             await _listens(port, process, folder / "log")
             yield Sink(folder, port)
@@ -241,7 +253,13 @@ class Sink:
     @property
     def mails(self) -> list[str]:
         """What was stored, each with its envelope above it."""
-        return [path.read_text() for path in sorted(self.folder.iterdir()) if path.name.startswith("mail-")]
+        texts = [path.read_text() for path in sorted(self.folder.iterdir()) if path.name.startswith("mail-")]
+        # A file is there from MAIL on, and goes when nothing came of that.
+        return [text for text in texts if "Message-ID" in text]
+
+
+def _start(*command: str | Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,14 +9,16 @@ so that a client which mistakes one for another is found out.
 from __future__ import annotations
 
 import asyncio
-import random
+import base64
 import re
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Callable, Mapping
 
 __all__ = ["Books", "Fault", "FaultyServer", "Fields", "Step", "faulty_server"]
@@ -72,6 +74,7 @@ class FaultyServer:
     :param fault: asked at each step, with what the step is about; returns what goes wrong, if anything does.
     :param offers: extensions.
     :param split: answers go out in pieces of random size.
+    :param password: if there is one, a login with it is offered.
     """
 
     def __init__(
@@ -80,10 +83,12 @@ class FaultyServer:
         *,
         offers: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 10000000", "CHUNKING"),
         split: random.Random | None = None,
+        password: str | None = None,
     ) -> None:
         self.fault = fault
         self.offers = offers
         self.split = split
+        self.password = password
         self.books = Books()
         self.port = 0
         self.open: set[_Session] = set()
@@ -172,43 +177,61 @@ class _Session(asyncio.Protocol):
         return True
 
     def command(self, line: bytes) -> None:
-        word, about = line[:4].upper(), self.address(line)
-        if word == b"EHLO":
-            lines = ["faulty.example", *self.server.offers]
-            self.step(
-                "EHLO", "", "\r\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines).encode()
-            )
-        elif word == b"HELO":
-            self.answer(b"250 faulty.example")
-        elif word == b"MAIL":
-            if self.sender is not None:
-                self.books.violations.append("nested MAIL")
-                self.answer(b"503 5.5.1 nested MAIL")
-            elif self.step("MAIL", about, b"250 2.1.0 from " + about.encode()):
-                self.sender = about
-        elif word == b"RCPT":
-            if self.sender is None:
-                self.answer(b"503 5.5.1 need MAIL before RCPT " + about.encode())
-            elif self.step("RCPT", about, b"250 2.1.5 to " + about.encode()):
-                self.recipients.append(about)
-        elif word == b"DATA":
-            if self.sender is None:
-                self.answer(b"503 5.5.1 need MAIL before DATA")
-            elif self.step("DATA", self.sender, b"354 go ahead " + self.sender.encode()):
-                self.mode = "data"
-        elif word == b"BDAT":
-            self.chunk_left, self.mode = int(line.split()[1]), "chunk"
-        elif word == b"RSET":
-            self._forget()
-            self.step("RSET", "", b"250 2.0.0 reset")
-        elif word == b"NOOP":
-            self.answer(b"250 2.0.0 noop")
-        elif word == b"QUIT":
-            self.answer(b"221 2.0.0 bye")
-            self.end()
-        else:
+        word = line[:4].upper()
+        handle = getattr(self, f"do_{word.decode('latin-1').lower()}", None)
+        if handle is None:
             self.books.violations.append(f"no command: {line[:60]!r}")
             self.answer(b"500 5.5.2 what?")
+        else:
+            handle(line)
+
+    def do_ehlo(self, line: bytes) -> None:
+        login = () if self.server.password is None else ("AUTH PLAIN",)
+        lines = ["faulty.example", *self.server.offers, *login]
+        answer = "\r\n".join(f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines)
+        self.step("EHLO", "", answer.encode())
+
+    def do_auth(self, line: bytes) -> None:
+        given = base64.b64decode(line.split()[2]).rpartition(b"\0")[2].decode()
+        self.answer(b"235 2.7.0 welcome" if given == self.server.password else b"535 5.7.8 wrong password")
+
+    def do_helo(self, line: bytes) -> None:
+        self.answer(b"250 faulty.example")
+
+    def do_mail(self, line: bytes) -> None:
+        about = self.address(line)
+        if self.sender is not None:
+            self.books.violations.append("nested MAIL")
+            self.answer(b"503 5.5.1 nested MAIL")
+        elif self.step("MAIL", about, b"250 2.1.0 from " + about.encode()):
+            self.sender = about
+
+    def do_rcpt(self, line: bytes) -> None:
+        about = self.address(line)
+        if self.sender is None:
+            self.answer(b"503 5.5.1 need MAIL before RCPT " + about.encode())
+        elif self.step("RCPT", about, b"250 2.1.5 to " + about.encode()):
+            self.recipients.append(about)
+
+    def do_data(self, line: bytes) -> None:
+        if self.sender is None:
+            self.answer(b"503 5.5.1 need MAIL before DATA")
+        elif self.step("DATA", self.sender, b"354 go ahead " + self.sender.encode()):
+            self.mode = "data"
+
+    def do_bdat(self, line: bytes) -> None:
+        self.chunk_left, self.mode = int(line.split()[1]), "chunk"
+
+    def do_rset(self, line: bytes) -> None:
+        self._forget()
+        self.step("RSET", "", b"250 2.0.0 reset")
+
+    def do_noop(self, line: bytes) -> None:
+        self.answer(b"250 2.0.0 noop")
+
+    def do_quit(self, line: bytes) -> None:
+        self.answer(b"221 2.0.0 bye")
+        self.end()
 
     def end_of_content(self, content: bytes) -> None:
         named, pairs = self.named(content), self.pairs(content)
@@ -315,3 +338,15 @@ async def faulty_server(server: FaultyServer | None = None) -> AsyncIterator[Fau
     finally:
         listener.close()
         running.cut()
+
+
+async def _serve(port: int) -> None:
+    server = FaultyServer()
+    server.port = port
+    async with faulty_server(server):
+        print("ready", flush=True)  # noqa: T201 - for whoever waits
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))

@@ -114,9 +114,11 @@ def complaints(run: Round) -> list[str]:
     senders = {mail.message_id: mail.sender for mail in run.mails}
     for result in run.results:
         found.extend(_wrong(run, result, senders[result.message_id]))
-    for mail in run.mails:
-        if books.contents.get(mail.message_id, mail.content) != mail.content:
-            found.append(f"garbled: {mail.message_id}")
+    found += [
+        f"garbled: {mail.message_id}"
+        for mail in run.mails
+        if books.contents.get(mail.message_id, mail.content) != mail.content
+    ]
     unknown = {(result.message_id, result.recipient) for result in run.results if result.status == "unknown"}
     if missing := books.unanswered - unknown:
         found.append(f"not answered, and not reported as unknown: {missing}")

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_async.errors import InvalidConnection
 from airflow_provider_async.smtp.connection import read_options
-from airflow_provider_async.smtp.options import PRESETS, Limits, SMTPOptions
+from airflow_provider_async.smtp.options import PRESETS, SMTPOptions
 from tests.servers.postfix import certificate
 from tests.servers.smtp import Fields
 
@@ -111,7 +112,7 @@ def test_the_end_of_a_mail_has_ten_minutes_whatever_a_command_has() -> None:
 def test_limits_come_from_a_preset_and_extras_win() -> None:
     assert options(extras={"preset": "exchange_online"}).limits == PRESETS["exchange_online"]
     extras = {"preset": "exchange_online", "pool_size": 2, "rate": [10, 60]}
-    assert options(extras=extras).limits == Limits(pool_size=2, rate=(10.0, 60.0), recipients_per_day=10_000)
+    assert options(extras=extras).limits == replace(PRESETS["exchange_online"], pool_size=2, rate=(10.0, 60.0))
 
 
 def test_secrets_do_not_show() -> None:
@@ -154,5 +155,7 @@ def test_certificates_are_checked_as_asked(tmp_path: Path) -> None:
     assert [one["subject"] for one in own.get_ca_certs()] == [((("commonName", "127.0.0.1"),),)]
     assert options(extras={"verify": str(tmp_path)}).tls() is not None
     for extras in ({"verify": "missing.pem"}, {"cert": "missing.pem"}):
-        with pytest.raises(InvalidConnection, match="extra verify or cert names a file that cannot be used: .*missing"):
+        with pytest.raises(
+            InvalidConnection, match=r"extra verify or cert names a file that cannot be used: .*missing"
+        ):
             options(extras=extras).tls()

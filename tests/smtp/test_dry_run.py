@@ -69,7 +69,7 @@ def files(folder: Path) -> dict[str, EmailMessage]:
 
 async def test_a_dry_run_gives_results_and_files_and_opens_no_connection(tmp_path: Path) -> None:
     messages = [message(to=f"jane{number}@example.com", from_=None) for number in range(20)]
-    messages[7] = message(to="jane")
+    messages[7] = message(to=["jane", "john@example.com"])
     async with SMTPClientPool(connection=Fields(port=1), dry_run=tmp_path) as pool:
         results = [result async for result in pool.send_many(messages)]
         with pytest.raises(RuntimeError, match="is a dry run: it has no connection to give away"):
@@ -85,7 +85,7 @@ async def test_a_dry_run_gives_results_and_files_and_opens_no_connection(tmp_pat
         assert (parsed["X-Receiver"], parsed["Message-ID"]) == (f"<{result.recipient}>", result.message_id)
         assert parsed["From"] == FROM
     (refused,) = (result for result in results if result.status == "rejected")
-    assert (refused.recipient, refused.code) == ("jane", None)
+    assert (refused.recipient, refused.code) == ("jane, john@example.com", None)
     assert "to is no address" in refused.response
 
 

@@ -15,8 +15,6 @@ from tests.smtp.conftest import SOON, mail, mails, pool_at
 from tests.smtp.fuzz import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_provider_async.smtp import SendResult
     from tests.servers.smtp import Fault, Step
 
@@ -143,14 +141,13 @@ async def test_recipients_that_are_refused_do_not_hinder_the_others() -> None:
 
 
 async def test_recipients_beyond_a_servers_limit_follow_at_once_and_count_as_progress() -> None:
-    most = 10
+    most, taken = 10, 0
 
     def fault(step: Step, about: str) -> Fault | None:
         nonlocal taken
         taken = taken + 1 if step == "RCPT" else 0
         return "450" if taken > most else None
 
-    taken = 0
     server = FaultyServer(fault)
     everyone = [f"{number}@x.example" for number in range(95)]
     async with pool_at(server, retry=Retry(attempts=1)) as pool:
@@ -183,9 +180,14 @@ async def test_a_server_that_takes_few_connections_gets_all_the_same() -> None:
 async def test_all_connections_pause_when_the_server_wants_less(code: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_async.core.pause import Pause
 
-    refusals: list[float] = []
-    right: Callable[[Pause, float], None] = Pause.refused
-    monkeypatch.setattr(Pause, "refused", lambda self, began: (refusals.append(began), right(self, began))[0])
+    refusals = []
+    right = Pause.refused
+
+    def refused(self: Pause, began: float) -> None:
+        refusals.append(began)
+        right(self, began)
+
+    monkeypatch.setattr(Pause, "refused", refused)
     server = FaultyServer(At("MAIL", code, 3))
     async with pool_at(server) as pool:
         results = [result async for result in pool.send_many(mails(20))]

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_async.smtp import courier
 from airflow_provider_async.smtp.dialogue import Dialogue, Transaction
+from airflow_provider_async.smtp.verdict import verdict as right
 from tests.smtp.fuzz import complaints, run_round
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ async def find() -> str:
 
 
 async def test_an_answer_that_is_given_to_another_recipient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = courier.verdict
-
     def wrong(transaction: Transaction, index: int) -> tuple[Status | None, Reply | None]:
         return right(transaction, (index + 1) % len(transaction.to_recipients))
 
@@ -64,8 +63,6 @@ async def test_an_answer_that_is_given_to_the_next_mail_is_found(monkeypatch: py
 
 
 async def test_a_mail_that_is_sent_again_without_need_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = courier.verdict
-
     def wrong(transaction: Transaction, index: int) -> tuple[Status | None, Reply | None]:
         status, reply = right(transaction, index)
         return (None if status == "unknown" else status), reply

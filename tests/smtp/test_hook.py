@@ -16,7 +16,7 @@ from airflow_provider_async.smtp import AsyncSMTPHook, SMTPClientPool, login
 from airflow_provider_async.smtp.login import connect_retry
 from airflow_provider_async.smtp.options import SMTPOptions
 from tests.servers.smtp import FaultyServer, Fields, faulty_server
-from tests.smtp.conftest import SOON, mail, mails
+from tests.smtp.conftest import mail, mails, pool_at
 
 if TYPE_CHECKING:
     from tests.servers.smtp import Fault, Step
@@ -42,7 +42,7 @@ async def test_a_connection_is_read_from_airflow(monkeypatch: pytest.MonkeyPatch
 async def test_starttls_that_is_not_offered_is_an_error_and_no_mail(server: FaultyServer) -> None:
     given = server.connection().with_extras(disable_tls=False)
     async with SMTPClientPool(connection=given) as pool:
-        with pytest.raises(PoolConnectError, match="(?i)starttls"):
+        with pytest.raises(PoolConnectError, match=r"(?i)starttls"):
             await pool.send(mail(1))
     assert not server.books.stored
 
@@ -50,8 +50,13 @@ async def test_starttls_that_is_not_offered_is_an_error_and_no_mail(server: Faul
 async def test_the_name_of_this_machine_is_asked_for_once(
     monkeypatch: pytest.MonkeyPatch, server: FaultyServer
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(socket, "getfqdn", lambda: asked.append(1) or "me.example")  # type: ignore[func-returns-value]
+    asked = []
+
+    def name() -> str:
+        asked.append(1)
+        return "me.example"
+
+    monkeypatch.setattr(socket, "getfqdn", name)
     given = server.connection().with_extras(local_hostname=None)
     async with SMTPClientPool(connection=given, pool_size=4, messages_per_connection=1) as pool:
         await pool.send_many(mails(8)).report()
@@ -100,10 +105,10 @@ def test_a_policy_may_know_more() -> None:
 
 
 async def test_a_greeting_that_sends_away_is_final() -> None:
-    async with faulty_server(FaultyServer(lambda step, about: "554" if step == "CONNECT" else None)) as server:
-        async with SMTPClientPool(connection=server.connection(), retry=SOON) as pool:
-            with pytest.raises(PoolConnectError, match="554"):
-                await pool.send_many(mails(3), raise_on=None).report()
+    server = FaultyServer(lambda step, about: "554" if step == "CONNECT" else None)
+    async with pool_at(server) as pool:
+        with pytest.raises(PoolConnectError, match="554"):
+            await pool.send_many(mails(3), raise_on=None).report()
     assert server.books.sessions <= 3
 
 
@@ -134,7 +139,7 @@ class Application:
 async def test_a_token_comes_from_microsoft_where_an_application_is_named(
     answer: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import msal
+    import msal  # type: ignore[import-untyped]
 
     Application.made, Application.answer = [], answer
     monkeypatch.setattr(msal, "ConfidentialClientApplication", Application)

@@ -51,7 +51,7 @@ class Recorder:
 
     done: dict[str, object]
 
-    def __init__(self, host: str = "", port: int = 0, timeout: float = 0, context: Any = "default") -> None:
+    def __init__(self, host: str = "", port: int = 0, timeout: float = 0, context: object = "default") -> None:
         Recorder.done = {"host": host, "port": port or self.default_port, "timeout": timeout}
         self.note("tls" if self.default_port == smtplib.SMTP_SSL_PORT else "none", context)
 
@@ -82,15 +82,15 @@ class TLSRecorder(Recorder):
 
 @pytest.mark.parametrize("case", CASES)
 def test_both_do_the_same(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.providers.smtp.hooks import smtp as theirs
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     fields = dict(CASES[case])
     extra = json.dumps(fields.pop("extra"))
     connection = Connection(conn_id="parity", conn_type="smtp", host="mail.example", extra=extra, **fields)
     monkeypatch.setenv("AIRFLOW_CONN_PARITY", connection.as_json())
-    monkeypatch.setattr(theirs.smtplib, "SMTP", Recorder)
-    monkeypatch.setattr(theirs.smtplib, "SMTP_SSL", TLSRecorder)
-    hook = theirs.SmtpHook("parity").get_conn()
+    monkeypatch.setattr(smtplib, "SMTP", Recorder)
+    monkeypatch.setattr(smtplib, "SMTP_SSL", TLSRecorder)
+    hook = SmtpHook("parity").get_conn()
     expected = {
         "login": None,
         **Recorder.done,
@@ -124,13 +124,14 @@ def test_every_extra_that_their_form_has_is_read_here() -> None:
 
     from airflow_provider_async.smtp import connection
 
-    (kind,) = get_provider_info()["connection-types"]
+    (kind,) = get_provider_info()["connection-types"]  # type: ignore[no-untyped-call]
     source = inspect.getsource(connection)
-    names = kind["conn-fields"] if "conn-fields" in kind else ()
+    names = kind.get("conn-fields", ())
     assert [name for name in names if f'"{name}"' not in source] == []
 
 
 def test_false_is_false_also_as_a_text() -> None:
     """SmtpHook takes every text for true."""
-    connection = Connection(conn_id="x", uri="smtp://mail.example?disable_tls=false&disable_ssl=true")
+    extra = json.dumps({"disable_tls": "false", "disable_ssl": "true"})
+    connection = Connection(conn_id="x", conn_type="smtp", host="mail.example", extra=extra)
     assert read_options(connection, "x").encryption == "starttls"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-LOGIN = {"login": USER, "password": PASSWORD}
+LOGIN: dict[str, Any] = {"login": USER, "password": PASSWORD}
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,7 +96,7 @@ async def test_a_mail_that_is_too_large_is_not_sent_at_all(server: Postfix) -> N
 
 
 @pytest.mark.parametrize("how", [{"tls": True}, {"starttls": True}])
-async def test_connections_are_encrypted(server: Postfix, how: dict[str, bool]) -> None:
+async def test_connections_are_encrypted(server: Postfix, how: dict[str, Any]) -> None:
     async with SMTPClientPool(connection=connection(server, **how), pool_size=2) as pool:
         report = await pool.send_many(mails(30)).report()
         async with pool.get_smtp_client() as client:
@@ -105,10 +105,10 @@ async def test_connections_are_encrypted(server: Postfix, how: dict[str, bool]) 
 
 
 @pytest.mark.parametrize("how", [{"tls": True}, {"starttls": True}])
-async def test_a_server_that_cannot_prove_who_it_is_is_refused(server: Postfix, how: dict[str, bool]) -> None:
+async def test_a_server_that_cannot_prove_who_it_is_is_refused(server: Postfix, how: dict[str, Any]) -> None:
     given = connection(server, **how, extras={"verify": True})
     async with SMTPClientPool(connection=given, acquire_timeout=20.0) as pool:
-        with pytest.raises(PoolConnectError, match="(?i)certificate"):
+        with pytest.raises(PoolConnectError, match=r"(?i)certificate"):
             await pool.send(mail(1))
     unchecked = connection(server, **how, extras={"verify": None, "ssl_context": "none"})
     async with SMTPClientPool(connection=unchecked) as pool:
@@ -164,12 +164,12 @@ async def test_a_token_is_asked_for_at_each_login(asking_server: Postfix, is_asy
     ],
 )
 async def test_a_login_that_is_refused_is_an_error_once_and_never_a_mail_without(
-    asking_server: Postfix, fields: dict[str, str], extras: dict[str, str]
+    asking_server: Postfix, fields: dict[str, Any], extras: dict[str, str]
 ) -> None:
     given = connection(asking_server, extras=extras, **fields)
     said_before = len(asking_server.log)
     async with SMTPClientPool(connection=given, pool_size=4) as pool:
-        with pytest.raises(PoolConnectError, match="SMTPAuthenticationError: .*535") as caught:
+        with pytest.raises(PoolConnectError, match=r"SMTPAuthenticationError: .*535") as caught:
             await pool.send_many(mails(50), raise_on=None).report()
         assert "wrong-secret" not in str(caught.value)
     said = asking_server.log[said_before:]

@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from email.message import EmailMessage
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -20,12 +20,16 @@ from tests.servers.smtp import FaultyServer, faulty_server
 from tests.smtp.conftest import SOON, mail, mails, pool_at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from airflow_provider_async.smtp import Mail, SendReport, SendResult
+    from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.dispatch import OnUnknown
     from tests.servers.smtp import Fault, Step
+
+#: Of a store.
+Write: TypeAlias = "Callable[[str, str], Awaitable[None]]"
 
 PROCESS = """\
 import asyncio, sys
@@ -104,7 +108,9 @@ async def test_a_store_that_is_frozen_at_any_moment_leaves_a_window_at_most() ->
         async with pool_at(server) as pool:
             right = store.set
 
-            async def freeze(key: str, value: str, *, store: MemoryStore = store, last: int = writes) -> None:
+            async def freeze(
+                key: str, value: str, *, store: MemoryStore = store, last: int = writes, right: Write = right
+            ) -> None:
                 store.is_frozen = store.writes >= last
                 await right(key, value)
 
@@ -166,10 +172,12 @@ async def test_who_leaves_early_has_no_unknowns_where_the_server_answers() -> No
     server, store = FaultyServer(), MemoryStore()
     async with pool_at(server) as pool:
         with suppress(ZeroDivisionError):
-            async with Checkpoints(store, identity="task", attempt=1):
-                async with pool.send_many(mails(100), resume="news") as sending:
-                    async for _ in sending:
-                        raise ZeroDivisionError
+            async with (
+                Checkpoints(store, identity="task", attempt=1),
+                pool.send_many(mails(100), resume="news") as sending,
+            ):
+                async for _ in sending:
+                    raise ZeroDivisionError
         results, report = await one_try(pool, mails(100), store, 2)
     assert {result.status for result in results} == {"sent"}
     assert report["sent"] == 100
@@ -194,7 +202,7 @@ async def test_nothing_is_sent_that_cannot_be_written_down(monkeypatch: pytest.M
     server, store = FaultyServer(), MemoryStore()
     store.error = OSError("no space left")
     async with pool_at(server) as pool, Checkpoints(store, identity="task", attempt=1):
-        with pytest.raises(CheckpointError, match="'news': it cannot be kept which mails .*: no space left"):
+        with pytest.raises(CheckpointError, match=r"'news': it cannot be kept which mails .*: no space left"):
             await pool.send_many(mails(3), resume="news").report()
         store.error = None
         assert (await pool.send_many(mails(3), resume="news").report())["sent"] == 3
@@ -205,7 +213,7 @@ async def test_the_same_message_to_the_same_recipient_twice_is_an_error() -> Non
     server = FaultyServer()
     async with pool_at(server) as pool, Checkpoints(MemoryStore(), identity="task", attempt=1):
         with pytest.raises(
-            CheckpointError, match="two messages to to-1@mails.example have the key '<1@mails.example>'"
+            CheckpointError, match=r"two messages to to-1@mails.example have the key '<1@mails.example>'"
         ):
             await pool.send_many([mail(1), mail(1)], resume="news").report()
 
@@ -218,11 +226,15 @@ async def test_messages_are_told_apart_by_a_key_of_ones_own() -> None:
             message["X-Number"] = str(number)
             yield message
 
+    def number_of(message: Sendable) -> int:
+        assert isinstance(message, EmailMessage)
+        return int(str(message["X-Number"]))
+
     server, store = FaultyServer(), MemoryStore()
     async with pool_at(server) as pool:
         for attempt in (1, 2):
             async with Checkpoints(store, identity="task", attempt=attempt):
-                sending = pool.send_many(messages(), resume="news", key=lambda message: int(str(message["X-Number"])))
+                sending = pool.send_many(messages(), resume="news", key=number_of)
                 assert (await sending.report())["sent"] == 3
         assert len(server.books.stored) == 3
         async with Checkpoints(store, identity="task", attempt=3):

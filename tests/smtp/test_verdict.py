@@ -88,5 +88,5 @@ def test_greylisting_means_minutes_where_none_are_named() -> None:
 
 
 def test_421_and_432_are_for_all_connections() -> None:
-    throttling = [code for code in (None, 250, 421, 432, 450, 550) if is_throttling(code and Reply(code, ""))]
-    assert throttling == [421, 432]
+    assert [code for code in (250, 421, 432, 450, 550) if is_throttling(Reply(code, ""))] == [421, 432]
+    assert not is_throttling(None)
