@@ -23,6 +23,8 @@ version = release = airflow_provider_async.__version__
 extensions = ["generated", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"{project} {version}"
 
 autodoc_member_order = "bysource"

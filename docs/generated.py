@@ -58,9 +58,8 @@ def compatibility() -> str:
             rows.append((lowest_airflow(), ", ".join(pythons), "with the lower bound of each dependency", "", ""))
         else:
             rows.append((version, ", ".join(pythons), "yes", "yes", "a part" if version in smoke else ""))
-    return table(
-        ("Airflow", "Python", "Unit tests", "Whole DAGs", "DAGs before each merge"), sorted(rows, key=by_version)
-    )
+    rows.sort(key=by_version)
+    return table(("Airflow", "Python", "Unit tests", "Whole DAGs", "DAGs before each merge"), rows)
 
 
 def by_version(row: tuple[str, ...]) -> list[int]:
