@@ -34,8 +34,8 @@ def configuration() -> str:
                 f"``[{section}] {name}``",
                 f"    {option['description']}",
                 "",
-                f"    A {option['type']}, by default {code(option['default'])}{example}. In the environment: ``{variable}``.",
-                f"    Since {option['version_added']}.",
+                f"    A {option['type']}, by default {code(option['default'])}{example}. Since {option['version_added']}.",
+                f"    In the environment: ``{variable}``.",
                 "",
             ]
     return "\n".join(lines)
