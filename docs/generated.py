@@ -29,12 +29,13 @@ def configuration() -> str:
     for section, described in sections.items():
         for name, option in described["options"].items():
             variable = f"AIRFLOW__{section.upper()}__{name.upper()}"
+            default = f"by default {code(option['default'])}"
             example = f", for example {code(option['example'])}" if option["example"] else ""
             lines += [
                 f"``[{section}] {name}``",
                 f"    {option['description']}",
                 "",
-                f"    A {option['type']}, by default {code(option['default'])}{example}. Since {option['version_added']}.",
+                f"    A {option['type']}, {default}{example}. Since {option['version_added']}.",
                 f"    In the environment: ``{variable}``.",
                 "",
             ]
