@@ -34,7 +34,7 @@ ROUNDS = 5
 LIMIT_SECONDS = 600
 
 PAGES = 400
-#: A row costs models a hundred times as much.
+#: A row costs hundreds of times as much as a model.
 FEW_PAGES = 4
 ROWS_A_PAGE = 1000
 ENDLESS_PAGES = 1000

@@ -42,12 +42,14 @@ class Release:
     :param resolved_on: nothing published later is installed, so that an old Airflow gets the packages of its day
     :param pythons: the versions of Python to test it with, the first that is installed for system tests
     :param resolution: uv's strategy; ``lowest-direct`` installs the lower bounds of pyproject.toml
+    :param groups: dependency groups of pyproject.toml that are installed as well
     """
 
     requirement: str
     resolved_on: str | None = None
     pythons: tuple[str, ...] = ("3.12", "3.11", "3.13")
     resolution: str = "highest"
+    groups: tuple[str, ...] = ()
 
     def install(self, interpreter: Path, *what: str) -> None:
         """
@@ -59,7 +61,8 @@ class Release:
         command = [*pip_install(interpreter), "--resolution", self.resolution]
         if self.resolved_on is not None:
             command += ["--exclude-newer", self.resolved_on]
-        subprocess.run([*command, self.requirement, *what], cwd=ROOT, check=True)
+        groups = [argument for group in self.groups for argument in ("--group", group)]
+        subprocess.run([*command, self.requirement, *what, *groups], cwd=ROOT, check=True)
 
 
 RELEASES = {
@@ -68,8 +71,9 @@ RELEASES = {
     "3.2.2": Release("apache-airflow==3.2.2", "2026-06-06"),
     "3.3.2": Release("apache-airflow==3.3.2"),
     "lowest": Release("apache-airflow", "2025-09-20", pythons=("3.11",), resolution="lowest-direct"),
+    "stack": Release("apache-airflow==3.3.2", groups=("stack",)),
 }
-VERSIONS = [version for version in RELEASES if version != "lowest"]
+VERSIONS = [version for version in RELEASES if version not in {"lowest", "stack"}]
 
 
 def uv() -> str:

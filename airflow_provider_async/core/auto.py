@@ -20,12 +20,12 @@ __all__ = ["AutoLimit"]
 
 INITIAL_LIMIT = 4
 
-#: A measurement takes as many operations as this many times the limit, and as these, but ends after these seconds if
-#: it has gone round twice. So it does while the limit is doubled, when the difference that is looked for is large.
-#: Before it, what is in flight ends, which belongs to another limit.
+#: A measurement takes as many operations as this many times the limit, and as these, and so many seconds for each time;
+#: but it ends after the latter seconds if it has gone round twice. So it does while the limit is doubled, when the
+#: difference that is looked for is large. Before it, what is in flight ends, which belongs to another limit.
 _ROUNDS = 4
 _LEAST_ENDED = 20
-_LEAST_SECONDS = 0.2
+_LEAST_SECONDS = 0.15
 _ENOUGH_SECONDS = 2.0
 _ENOUGH_ROUNDS = 2
 
@@ -134,7 +134,8 @@ class AutoLimit:
         return self.limit
 
     def _is_enough(self, seconds: float, number: int) -> bool:
-        if seconds < _LEAST_SECONDS:
+        # What disturbs a machine, such as other processes, lasts for a moment however many operations end in it.
+        if seconds < _LEAST_SECONDS * self._rounds:
             return False
         if number >= max(_LEAST_ENDED, self._rounds * self.limit):
             return True

@@ -8,8 +8,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from airflow_provider_async.http.redaction import secret_headers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from airflow_provider_async.http.options import HTTPOptions
 
 __all__ = [
     "ApiKey",
@@ -19,8 +23,10 @@ __all__ = [
     "Bearer",
     "CallableAuth",
     "PostForm",
+    "auth_of",
     "basic_header",
     "given",
+    "secrets_of",
 ]
 
 #: Makes the headers of a request, without arguments.
@@ -235,3 +241,17 @@ def given(value: str | None, complaint: str, field: str = "password") -> str:
     if not value:
         raise ValueError(f"{complaint}: give it, or a {field} in the Connection")
     return value
+
+
+def auth_of(options: HTTPOptions) -> Auth:
+    """Return what proves who asks, by the options of a client."""
+    if options.auth is not None:
+        return options.auth.with_login(options.login, options.password)
+    if options.login is not None:
+        return Basic(options.login, options.password)
+    return Auth()
+
+
+def secrets_of(options: HTTPOptions, auth: Auth) -> list[str]:
+    """Return what must stand in no error and no log."""
+    return [*auth.secrets, *secret_headers(options.headers), *([options.password] if options.password else [])]

@@ -21,7 +21,7 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.work import working_on
 from airflow_provider_async.errors import HTTPStatusError, InvalidBody, TransientResponse
 from airflow_provider_async.http import policy
-from airflow_provider_async.http.auth import Auth, Basic
+from airflow_provider_async.http.auth import auth_of, secrets_of
 from airflow_provider_async.http.bodies import read_body
 from airflow_provider_async.http.failures import FAILURES, named, read_failure, status_error
 from airflow_provider_async.http.origins import append
@@ -111,7 +111,7 @@ class Sender:
         self.options = options
         self._lease = lease
         self._retry = retry or Retry()
-        self._auth = _auth(options)
+        self._auth = auth_of(options)
         self._credentials: Credentials | None = None
         self._limiter: Limiter | None = _limiter(options.rate)
         self._in_flight = 0
@@ -126,7 +126,7 @@ class Sender:
         self._watch = Watch(options.read_seconds, options.total_seconds)
         self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
         self.unbounded = ClientTimeout(total=None, sock_connect=options.connect_seconds, sock_read=options.read_seconds)
-        self.redactor = Redactor(partial(_secrets, options, self._auth))
+        self.redactor = Redactor(partial(secrets_of, options, self._auth))
 
     @property
     def login_query(self) -> Mapping[str, str]:
@@ -391,18 +391,6 @@ class Sender:
         if not isinstance(decoded, dict):
             raise InvalidBody(f"{self.describe(call)} was answered with no JSON object")
         return decoded
-
-
-def _auth(options: HTTPOptions) -> Auth:
-    if options.auth is not None:
-        return options.auth.with_login(options.login, options.password)
-    if options.login is not None:
-        return Basic(options.login, options.password)
-    return Auth()
-
-
-def _secrets(options: HTTPOptions, auth: Auth) -> list[str]:
-    return [*auth.secrets, *secret_headers(options.headers), *([options.password] if options.password else [])]
 
 
 def _limiter(rate: Rate | None) -> AsyncLimiter | None:

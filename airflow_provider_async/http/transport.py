@@ -27,13 +27,12 @@ from airflow_provider_async.http.origins import (
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import BinaryIO
 
     from aiohttp import ClientResponse
+    from aiohttp.payload import Payload
 
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.origins import Origin, TrustedOrigins
-    from airflow_provider_async.http.piece import Piece
 
 __all__ = ["REDIRECTS", "Call", "Credentials", "Transport"]
 
@@ -57,7 +56,7 @@ class Call:
     :param method: in capitals.
     :param url: absolute.
     :param headers: of the caller's own; the Connection's and the login are added for those who may have them.
-    :param body: the bytes to be sent, or what opens a file of them or makes a piece.
+    :param body: the bytes to be sent, or what makes a payload of aiohttp's.
     :param idempotent: whether sending it twice does no harm.
     :param timeout: its bounds, as far as aiohttp keeps them.
     :param checks_status: whether a status of 400 or above is an error.
@@ -71,7 +70,7 @@ class Call:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO | Piece] | None
+    body: bytes | Callable[[], Payload] | None
     idempotent: bool
     timeout: ClientTimeout
     checks_status: bool = True
@@ -111,7 +110,7 @@ class _Hop:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO | Piece] | None
+    body: bytes | Callable[[], Payload] | None
     session: aiohttp.ClientSession
     trusted: bool
 
@@ -222,7 +221,7 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[str, str] | None,
-        body: bytes | Callable[[], BinaryIO | Piece] | None,
+        body: bytes | Callable[[], Payload] | None,
         credentials: Credentials | None,
     ) -> Awaitable[ClientResponse]:
         proxy = self._proxy_for(url) if self._has_proxies else None

@@ -186,7 +186,8 @@ class GraphToken(ExpiringToken):
         secrets = () if identity is None else (identity.secret, identity.certificate_data)
         text = " ".join(_without(getattr(error, "message", None) or str(error), *secrets).split())
         status = getattr(getattr(error, "response", None), "status_code", 0) or 0
-        is_refusal = isinstance(error, ClientAuthenticationError)
+        # An answer that is none of Entra's, such as a proxy's, refuses nothing.
+        is_refusal = isinstance(error, ClientAuthenticationError) and not text.startswith("Unexpected response")
         if is_refusal and status != _TOO_MANY_REQUESTS and status < _SERVER_ERROR:
             self._refusal = f"{self._name}: no token was given: {text}"
             return PoolConnectError(self._refusal)

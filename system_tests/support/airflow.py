@@ -10,14 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from system_tests.support.client import AirflowClient
+from system_tests.support.hosts import COMPONENT
 from system_tests.support.processes import Component, find_processes, free_ports, kill_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -46,6 +48,7 @@ class Airflow:
     :param dags: the folder of DAG files; modules of the repository can be imported by them
     :param settings: more environment variables, for Airflow or for tasks; ``AIRFLOW__...`` wins over what is set here
     :param workers: more components by name, as arguments of the ``airflow`` command, such as ``celery worker``
+    :param migrated: whether its database has all tables already
     """
 
     def __init__(
@@ -54,9 +57,12 @@ class Airflow:
         *,
         settings: Mapping[str, str] | None = None,
         workers: Mapping[str, list[str]] | None = None,
+        migrated: bool = False,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-system-test-")).resolve()
         (port,) = free_ports(1)
+        self._migrated = migrated
+        self._restarts = False
         self.client = AirflowClient(f"http://127.0.0.1:{port}")
         settings = settings or {}
         self.environment = self._make_environment(dags, port) | dict(settings)
@@ -66,15 +72,15 @@ class Airflow:
             "scheduler": ["scheduler", "--skip-serve-logs"],
             "dag-processor": ["dag-processor"],
         }
-        self._components = [
-            Component(
+        self.components = {
+            name: Component(
                 name,
                 [sys.executable, "-m", "airflow", *command],
-                environment=of_server if name == "api-server" else self.environment,
+                environment=(of_server if name == "api-server" else self.environment) | {COMPONENT: name},
                 log=self.home / f"{name}.log",
             )
             for name, command in (commands | dict(workers or {})).items()
-        ]
+        }
 
     def _database(self, lock_seconds: float) -> str:
         return f"sqlite:///{self.home}/airflow.db?timeout={lock_seconds:g}"
@@ -112,8 +118,9 @@ class Airflow:
 
     def __enter__(self) -> Self:
         try:
-            self.run_command("db", "migrate", timeout_seconds=MIGRATE_SECONDS)
-            for component in self._components:
+            if not self._migrated:
+                self.run_command("db", "migrate", timeout_seconds=MIGRATE_SECONDS)
+            for component in self.components.values():
                 component.start()
             self._wait_until_ready()
         except BaseException:
@@ -175,16 +182,25 @@ class Airflow:
 
         :raises TimeoutError: if it does not answer in time
         """
-        server = self._components[0]
+        server = self.components["api-server"]
         server.kill()
         server.start()
         self.wait_for("The API server", self.client.is_up, timeout_seconds=START_SECONDS)
+
+    @contextmanager
+    def restarting(self) -> Iterator[None]:
+        """Start components again that end meanwhile, as a service manager does, whenever something is waited for."""
+        self._restarts = True
+        try:
+            yield
+        finally:
+            self._restarts = False
 
     def wait_for(
         self, what: str, condition: Callable[[], bool], *, timeout_seconds: float, interval_seconds: float = 0.25
     ) -> None:
         """
-        Wait until a condition holds, while all components run.
+        Wait until a condition holds, while all components run that were not killed.
 
         :param what: the condition in words, for the error
         :param condition: asked again and again
@@ -195,7 +211,9 @@ class Airflow:
         """
         deadline = time.monotonic() + timeout_seconds
         while not condition():
-            for component in self._components:
+            for component in self.components.values():
+                if self._restarts and component.has_ended:
+                    component.start()
                 component.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what}: not within {timeout_seconds} s.\n{self.describe()}")
@@ -214,7 +232,7 @@ class Airflow:
 
     def describe(self) -> str:
         """Tell what may explain a failure: import errors and the end of each component's log."""
-        parts = [f"--- {component.name}\n{component.log_tail()}" for component in self._components]
+        parts = [f"--- {component.name}\n{component.log_tail()}" for component in self.components.values()]
         if self.client.is_up():
             parts.insert(0, f"--- import errors\n{self.client.import_errors()}")
         return "\n".join(parts)
@@ -233,7 +251,7 @@ class Airflow:
 
     def stop(self) -> None:
         """Stop everything, kill what does not stop, and remove the folder; more than once does no harm."""
-        server, *others = self._components
+        server, *others = self.components.values()
         try:
             # The API server goes last: tasks that end now report to it.
             for component in others:

@@ -42,6 +42,7 @@ class TaskInstance:
     pid: int | None
     started: datetime | None
     ended: datetime | None
+    hostname: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -299,6 +300,7 @@ def _task_instance(entry: Mapping[str, Any]) -> TaskInstance:
         pid=entry["pid"],
         started=_time(entry["start_date"]),
         ended=_time(entry["end_date"]),
+        hostname=entry["hostname"],
     )
 
 

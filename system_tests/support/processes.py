@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import pwd
 import socket
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -84,6 +85,18 @@ def kill_all(processes: Iterable[psutil.Process], *, timeout_seconds: float = 10
         raise TimeoutError(f"Processes {[process.pid for process in alive]} do not end.")
 
 
+def as_user(name: str | None) -> dict[str, Any]:
+    """
+    Return what makes ``subprocess`` start a program as a user.
+
+    :param name: the user's; None is that of this process
+    """
+    if name is None:
+        return {}
+    found = pwd.getpwnam(name)
+    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+
+
 class Component:
     """
     A process that runs until it is stopped.
@@ -91,11 +104,15 @@ class Component:
     :param name: what it is called in errors
     :param command: the program and its arguments
     :param environment: all of its environment variables
-    :param log: the file that its output goes to
+    :param log: the file that its output goes to, in the folder that it is started in
+    :param user: whose process it is; by default that of the tests
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path, user: str | None = None
+    ) -> None:
         self.name = name
+        self._user = user
         self._command = command
         self._environment = environment
         self._log = log
@@ -112,7 +129,24 @@ class Component:
                 stderr=subprocess.STDOUT,
                 cwd=self._log.parent,
                 start_new_session=True,
+                **as_user(self._user),
             )
+
+    @property
+    def pid(self) -> int:
+        """
+        The id of its process.
+
+        :raises RuntimeError: if it was not started, or was killed
+        """
+        if self._process is None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def check(self) -> None:
         """
@@ -138,10 +172,18 @@ class Component:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once; it does not count as one that should run, until it is started again."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._process = None
+
+    def kill_tree(self) -> None:
+        """End it and all processes below it at once."""
+        if self._process is not None:
+            below = psutil.Process(self._process.pid).children(recursive=True)
+            self.kill()
+            kill_all(below)
 
     def wait(self, timeout_seconds: float) -> None:
         """

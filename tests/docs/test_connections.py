@@ -75,7 +75,9 @@ def test_each_extra_of_http_that_is_no_header_has_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "protocol"), [("SFTP", hooks.ConnectionFields), ("HTTP", http.ConnectionFields)], ids=["SFTP", "HTTP"]
+    ("title", "protocol"),
+    [("SFTP", hooks.ConnectionFields), ("HTTP", http.ConnectionFields), ("Microsoft Graph", http.ConnectionFields)],
+    ids=["SFTP", "HTTP", "Microsoft Graph"],
 )
 def test_each_field_that_is_read_has_its_place(title: str, protocol: type) -> None:
     rows = re.findall(r"^    \* - ([A-Z][a-z, ]+)$", section(title), re.MULTILINE)

@@ -143,7 +143,7 @@ class Entra:
             return refused("invalid_scope", "AADSTS1002012: The provided value for scope is not valid.", 400)
         if form.get("client_id") != CLIENT_ID:
             return refused("unauthorized_client", "AADSTS700016: Application was not found in the directory.", 400)
-        if not self.is_known(form, str(request.url)):
+        if not self.is_known(form, f"{self.authority}{request.path}"):
             return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
         body = {"token_type": "Bearer", "expires_in": self.lifetime_seconds, "access_token": self.tokens.issue()}
         return web.json_response(body)

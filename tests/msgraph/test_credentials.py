@@ -7,8 +7,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import ConnectionFailed, GraphError, InvalidConnection, PoolConnectError
@@ -239,6 +241,7 @@ async def test_the_token_is_of_the_national_cloud_that_the_host_is_of() -> None:
     assert (options.scopes, options.identity.authority) == (("a/.default", "b/.default"), "login.example")
 
 
+@pytest.mark.skipif(aiohttp.__version__.startswith("3.10."), reason="this aiohttp leaves a socket of TLS unclosed")
 async def test_entra_is_found_by_the_synchronous_client_too(entra: Entra, trusted: str) -> None:
     """The server is not merely our own reading: msal looks up the authority before it asks."""
     from azure.identity import ClientSecretCredential
@@ -257,3 +260,17 @@ async def test_entra_is_found_by_the_synchronous_client_too(entra: Entra, truste
     assert entra.tokens.is_good(await asyncio.to_thread(ask))
     assert len(entra.asked) == 1
     assert entra.discovered == [f"/{TENANT}/v2.0/.well-known/openid-configuration"]
+
+
+async def test_an_answer_that_is_none_of_entras_refuses_nothing(server: GraphServer) -> None:
+    class BehindAProxy(FakeCredential):
+        async def get_token(self, *scopes: str, **options: Any) -> AccessToken:  # noqa: ANN401 - of azure-core
+            self.asked += 1
+            if self.asked == 1:
+                raise ClientAuthenticationError("Unexpected response from Microsoft Entra ID: <html>")
+            return await super().get_token(*scopes, **options)
+
+    async with make_pool(server, credential=BehindAProxy(server.tokens)) as pool:
+        with pytest.raises(ConnectionFailed, match="asking for a token failed: Unexpected response"):
+            await pool.request("GET", "me", retry=Retry(attempts=1))
+        assert await pool.get("me")
