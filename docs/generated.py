@@ -29,15 +29,14 @@ def configuration() -> str:
     for section, described in sections.items():
         for name, option in described["options"].items():
             variable = f"AIRFLOW__{section.upper()}__{name.upper()}"
+            default = f"by default {code(option['default'])}"
+            example = f", for example {code(option['example'])}" if option["example"] else ""
             lines += [
                 f"``[{section}] {name}``",
                 f"    {option['description']}",
                 "",
-                f"    :Type: {option['type']}",
-                f"    :Default: {code(option['default'])}",
-                *([f"    :Example: {code(option['example'])}"] if option["example"] else []),
-                f"    :Environment variable: ``{variable}``",
-                f"    :Since: {option['version_added']}",
+                f"    A {option['type']}, {default}{example}. Since {option['version_added']}.",
+                f"    In the environment: ``{variable}``.",
                 "",
             ]
     return "\n".join(lines)

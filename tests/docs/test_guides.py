@@ -174,7 +174,14 @@ async def test_async_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     execute(dag, "async-tasks", names)
     assert names["nightly"]().get_task("load").op_args == ("/out",)
 
-    monkeypatch.setenv("AIRFLOW_CONN_SFTP_DEFAULT", "sftp://files.example.com")
+    async def get_connection(_: str) -> SimpleNamespace:
+        return SimpleNamespace(host="files.example.com")
+
+    async def get_variable(_: str, default: str) -> str:
+        return default
+
+    monkeypatch.setattr(connections, "get_connection", get_connection)
+    monkeypatch.setattr(connections, "get_variable", get_variable)
     execute(reads, "async-tasks", names)
     assert await names["main"]() == "files.example.com:/out"
 

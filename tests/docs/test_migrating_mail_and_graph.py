@@ -79,7 +79,10 @@ def mailbox() -> Iterator[Mailbox]:
 async def test_everybody_gets_their_mail_before_and_after(
     mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("airflow.providers.smtp", reason="Airflow's own SMTP provider is not installed")
+    missing = "Airflow's own SMTP provider is not installed"
+    module = pytest.importorskip("airflow.providers.smtp.hooks.smtp", reason=missing)
+    if not hasattr(module.SmtpHook, "asend_email_smtp"):
+        pytest.skip("Airflow's own SMTP provider is older than its async half")
     *_, before, after = examples("migrating-async-hooks")
     received = []
     fields = Fields(mailbox.port)
