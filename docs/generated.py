@@ -52,6 +52,9 @@ def compatibility() -> str:
     smoke = smoke_versions()
     rows: list[tuple[str, ...]] = []
     for version, release in RELEASES.items():
+        if release.groups:
+            # The same Airflow, with more beside it.
+            continue
         pythons = sorted(release.pythons, key=lambda python: int(python.partition(".")[2]))
         if version == "lowest":
             rows.append((lowest_airflow(), ", ".join(pythons), "with the lower bound of each dependency", "", ""))

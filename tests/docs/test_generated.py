@@ -37,10 +37,10 @@ def test_each_version_that_is_tested_has_a_row() -> None:
 
     assert re.findall(r"\* - ([\d.]+)", text) == [
         generated.lowest_airflow(),
-        *(version for version in RELEASES if version != "lowest"),
+        *(version for version in RELEASES if version[0].isdigit()),
     ]
     assert generated.smoke_versions() <= set(RELEASES)
-    assert text.count("a part") == len(generated.smoke_versions()) > 0
+    assert text.count("a part") == len(generated.smoke_versions() - {"stack"}) > 0
 
 
 def test_what_is_said_of_versions_is_what_the_distribution_says() -> None:
@@ -49,7 +49,7 @@ def test_what_is_said_of_versions_is_what_the_distribution_says() -> None:
     classifiers = set(re.findall(r'"Programming Language :: Python :: (3\.\d+)"', pyproject))
     ordered = sorted(pythons, key=lambda python: int(python.partition(".")[2]))
 
-    newest = max(RELEASES.keys() - {"lowest"}).rpartition(".")[0]
+    newest = max(version for version in RELEASES if version[0].isdigit()).rpartition(".")[0]
     said = f"Airflow {generated.lowest_airflow()} to {newest}, Python {ordered[0]} to {ordered[-1]}, Linux."
     assert classifiers == pythons
     assert said in find("compatibility").read_text()
