@@ -11,7 +11,7 @@ STAMP := .venv/.installed-with-$(notdir $(PYTHON))
 ENVIRONMENTS := $(BIN)/python scripts/environments.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-versions test-lowest lint types docs bench system-test stack-test system-test-smoke wheel-check clean
+.PHONY: help install demo test test-kiota test-versions test-lowest lint types docs bench system-test stack-test system-test-smoke dist audit wheel-check clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ test-versions: $(STAMP)  ## run the tests on every supported Airflow with every 
 test-lowest: $(STAMP)  ## run the tests with the lower bounds of the dependencies
 	@$(ENVIRONMENTS) test lowest
 
+test-kiota: $(STAMP)  ## run the tests of Graph with the newest kiota, which Airflow's azure provider keeps out of .venv
+	@$(ENVIRONMENTS) test 3.3.2 -- tests/msgraph
+
 lint: $(STAMP)  ## check style, layers and declared dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -59,10 +62,10 @@ types: $(STAMP)  ## check types
 docs: $(STAMP)  ## build the documentation in docs/_build/html
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
-bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (an hour)
+bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (an hour and a half)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers --group stack
 	@failed=0; \
-	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' 'on_airflow.py --save' rest.py; do \
+	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' 'on_airflow.py --save' rest.py graph.py auto.py shards.py smtp.py; do \
 	    echo "== benchmarks/$$script"; $(BIN)/python benchmarks/$$script || failed=1; \
 	done; exit $$failed
 
@@ -77,6 +80,21 @@ system-test-smoke: $(STAMP)  ## a part of them: the oldest and the newest Airflo
 	@$(ENVIRONMENTS) system-test 3.0.6 3.3.2 -- --ignore=system_tests/test_core.py -m "not long"
 	@$(ENVIRONMENTS) system-test 3.1.8 -- -k progress_page
 	@$(ENVIRONMENTS) system-test stack -- -m "not long"
+
+dist: $(STAMP)  ## build wheel, source distribution and a list of what they need (SBOM) into dist/, and check them
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group release
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/uv build --quiet --out-dir dist
+	@rm -f dist/.gitignore
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/dist
+	@$(BIN)/uv pip install --quiet --python .venvs/dist/bin/python dist/*.whl
+	@$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	    --output-file dist/sbom.cdx.json .venvs/dist/bin/python
+
+audit: dist  ## look for known weaknesses of what an installation consists of
+	@$(BIN)/uv pip freeze --quiet --python .venvs/dist/bin/python | grep -v '^apache-airflow-providers-async' \
+	    | $(BIN)/pip-audit --strict --disable-pip --no-deps --requirement /dev/stdin
 
 wheel-check: $(STAMP)  ## build the wheel and check that Airflow registers it
 	@$(BIN)/python -m pytest -m wheel tests/registration

@@ -15,16 +15,20 @@ __all__ = [
     "CheckpointError",
     "ConnectionFailed",
     "FileChanged",
+    "GraphError",
     "HTTPStatusError",
     "InvalidBody",
     "InvalidConnection",
+    "InvalidMessage",
     "IteratorClosed",
+    "NotificationNotSent",
     "OperationTimeout",
     "PaginationError",
     "PoolClosed",
     "PoolConnectError",
     "PoolError",
     "PoolTimeout",
+    "SendFailed",
     "SupervisorUnavailable",
     "TransientResponse",
     "UnsafePath",
@@ -70,6 +74,27 @@ class InvalidConnection(AsyncProviderError, ValueError):
     """A field or an extra of an Airflow Connection cannot be used."""
 
 
+class InvalidMessage(AsyncProviderError, ValueError):
+    """A message cannot be sent as it is: a bad address, a header that would be two, or nobody to send it to."""
+
+
+class NotificationNotSent(AsyncProviderError):
+    """A notification was refused by the server, or did not get to it in time."""
+
+
+class SendFailed(AsyncProviderError):
+    """
+    Not every mail was sent.
+
+    :param message: the sentence.
+    :param report: the counts by status, and the first refusals.
+    """
+
+    def __init__(self, message: str, *, report: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 class OperationTimeout(AsyncProviderError, TimeoutError):
     """A server did not answer a request within the operation time-out; its connection is given up."""
 
@@ -106,6 +131,44 @@ class HTTPStatusError(AsyncProviderError):
         self.headers = headers
         self.body = body
         self.retry_after = retry_after
+
+
+class GraphError(HTTPStatusError):
+    """
+    Microsoft Graph answered a request with an error; what Microsoft's support asks for stands in it.
+
+    :param message: the sentence, without secrets; :attr:`message` is Graph's own part of it.
+    :param code: what Graph calls the error, such as ``Request_ResourceNotFound``.
+    :param detail: Graph's own sentence.
+    :param request_id: Graph's name for the request.
+    :param client_request_id: the client's name for it.
+    :param inner_error: further particulars, from the general to the special.
+    :param date: when it happened, by Graph's clock.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        url: str,
+        headers: Mapping[str, str],
+        body: str = "",
+        retry_after: float | None = None,
+        code: str = "",
+        detail: str = "",
+        request_id: str | None = None,
+        client_request_id: str | None = None,
+        inner_error: Mapping[str, object] | None = None,
+        date: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, url=url, headers=headers, body=body, retry_after=retry_after)
+        self.code = code
+        self.message = detail
+        self.request_id = request_id
+        self.client_request_id = client_request_id
+        self.inner_error = inner_error or {}
+        self.date = date
 
 
 class TransientResponse(AsyncProviderError):

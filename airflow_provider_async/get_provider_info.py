@@ -52,5 +52,6 @@ def get_provider_info() -> dict[str, object]:
         "description": "Thousands of I/O operations from one async task.",
         # The schema names `path`, Airflow 3.0 to 3.3 read `class-name`.
         "task-decorators": [{"name": "async_python", "class-name": decorator, "path": decorator}],
+        "notifications": ["airflow.providers.async_bridge.AsyncSmtpNotifier"],
         "config": {"async": {"description": "Async tasks.", "options": _OPTIONS}},
     }

@@ -29,22 +29,21 @@ from tests.servers.sharing import sharing  # noqa: E402
 
 ROUNDS = 3
 FILES = 17_000
-PARTS = (1, 4)
+#: How many processes, and how many connections each.
+WAYS = ((1, 2), (1, 8), (4, 2))
 RTT_MS = (0, 20)
 
 
-async def read(connection: SimpleNamespace, paths: list[str], parts: int) -> tuple[float, float]:
+async def read(connection: SimpleNamespace, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
     """Have all files read, and return the seconds that passed and those of computing, without what a start takes."""
-    async with sharing("sftp", connection, shards(paths[: 8 * parts], parts)):
-        pass
-    idle = await _time(connection, paths[: 8 * parts], parts)
-    busy = await _time(connection, paths, parts)
+    idle = await _time(connection, paths[: 8 * parts], parts, pool_size)
+    busy = await _time(connection, paths, parts, pool_size)
     return busy[0] - idle[0], busy[1] - idle[1]
 
 
-async def _time(connection: SimpleNamespace, paths: list[str], parts: int) -> tuple[float, float]:
+async def _time(connection: SimpleNamespace, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
     began, computed = time.monotonic(), _computed()
-    async with sharing("sftp", connection, shards(paths, parts)) as done:
+    async with sharing("sftp", connection, shards(paths, parts), pool_size=pool_size) as done:
         passed = time.monotonic() - began
         assert sum(done) == len(paths)
     return passed, _computed() - computed
@@ -75,13 +74,14 @@ def main() -> int:
                     extra_dejson=fields["extra"],
                     conn_id="bench",
                 )
-                times: dict[int, list[tuple[float, float]]] = {parts: [] for parts in PARTS}
+                times: dict[tuple[int, int], list[tuple[float, float]]] = {way: [] for way in WAYS}
                 for _ in range(options.rounds):
-                    for parts, found in times.items():
-                        found.append(asyncio.run(read(connection, files.paths, parts)))
-            for parts, found in times.items():
+                    for way, found in times.items():
+                        found.append(asyncio.run(read(connection, files.paths, *way)))
+            for (parts, pool_size), found in times.items():
                 passed, computed = (statistics.median(one[at] for one in found) for at in (0, 1))
-                print(f"{rtt_ms} ms, {parts} process(es): {passed:.1f} s, {computed:.1f} s of computing", flush=True)
+                who = f"{parts} process(es) with {pool_size} connections each"
+                print(f"{rtt_ms} ms, {who}: {passed:.1f} s, {computed:.1f} s of computing", flush=True)
     return 0
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import builtins
 import os
+import sys
 from pathlib import Path
 
 import airflow_provider_async
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 # autodoc imports Airflow, which writes its configuration where it is told to.
 os.environ["AIRFLOW_HOME"] = str(Path(__file__).parent / "_build" / "airflow")
@@ -17,9 +20,11 @@ author = "The authors of apache-airflow-providers-async"
 copyright = f"2026, {author}"
 version = release = airflow_provider_async.__version__
 
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["generated", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"{project} {version}"
 
 autodoc_member_order = "bysource"

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from airflow_provider_async import clean_checkpoints
-from airflow_provider_async.runtime.stores import KEY_PREFIX
+from airflow_provider_async.runtime.stores import CURSOR_PREFIX, KEY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
             f"{KEY_PREFIX}a.newer": written(20),
             f"{KEY_PREFIX}a.not_ours": None,
             f"{KEY_PREFIX}a.undated": "Written long ago.",
+            f"{CURSOR_PREFIX}a": written(40),
             "async_checkpoint_of_somebody": written(40),
             "other": written(40),
         }.items():
@@ -57,7 +58,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
 
 def removed(session: Session) -> set[str]:
     keys = {key.removeprefix(KEY_PREFIX + "a.") for (key,) in session.query(Variable.key)}
-    return {"old", "newer", "not_ours", "undated", "async_checkpoint_of_somebody", "other"} - keys
+    return {"old", "newer", "not_ours", "undated", "async_checkpoint_of_somebody", "other", f"{CURSOR_PREFIX}a"} - keys
 
 
 @pytest.mark.parametrize(

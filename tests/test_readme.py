@@ -9,24 +9,24 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from airflow_provider_async.example_dags.demo.report import format_table
 from airflow_provider_async.runtime import connections
+from tests.docs.pages import blocks, examples, execute
 from tests.servers.sftp import Fields, asyncssh_server, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pytest
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-async def test_the_example_is_a_dag_whose_task_loads_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "index"])
+async def test_the_example_is_a_dag_whose_task_loads_a_folder(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "out").mkdir()
     write_files(tmp_path / "out", 7)
     rows: dict[str, bytes] = {}
@@ -37,9 +37,9 @@ async def test_the_example_is_a_dag_whose_task_loads_a_folder(tmp_path: Path, mo
     warehouse = types.ModuleType("warehouse")
     vars(warehouse)["insert"] = insert
     monkeypatch.setitem(sys.modules, "warehouse", warehouse)
-    (example,) = blocks("python")
+    (example,) = examples(page)
     names: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), names)
+    execute(example, page, names)
     load = names["nightly"]().get_task("load")
     assert load.retries == 3
     async with asyncssh_server(tmp_path) as server:
@@ -60,7 +60,7 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_demo_prints_the_table_that_is_shown() -> None:
-    (shown,) = [block for block in blocks("console") if block.startswith("$ make demo")]
+    (shown,) = [block.text for block in blocks(ROOT / "README.md") if block.text.startswith("$ make demo")]
     headings = " ".join(format_table([]).split())
     assert headings in [" ".join(line.split()) for line in shown.splitlines()]
 

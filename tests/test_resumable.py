@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_async import amap
+from airflow_provider_async.core.carryover import current_carryovers
 from airflow_provider_async.core.resume import resumable
 from airflow_provider_async.core.stores import FileStore, ThreadedStore
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from airflow_provider_async.core.checkpoint import JSON
 
 
 def names_in(folder: Path) -> list[str]:
@@ -40,6 +43,26 @@ async def test_a_script_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert [item async for item in amap(work, ["ab", "def"], limit=1, resume="work")] == ["def"]
     assert did == ["ab", "def", "def"]
     assert names_in(tmp_path) == []
+
+
+async def test_a_script_goes_on_where_its_last_run_has_ended(tmp_path: Path) -> None:
+    async def once(link: str, *, fail: bool = False) -> JSON:
+        async with resumable(tmp_path / "kept"):
+            carryovers = current_carryovers()
+            assert carryovers is not None
+            cursor = await carryovers.open("users")
+            began = cursor.value
+            cursor.set({"link": link})
+            if fail:
+                raise ZeroDivisionError
+        return began
+
+    assert current_carryovers() is None
+    assert await once("a") is None
+    with pytest.raises(ZeroDivisionError):
+        await once("b", fail=True)
+    assert await once("c") == {"link": "a"}
+    assert await once("d") == {"link": "c"}
 
 
 async def test_files_are_a_store(tmp_path: Path) -> None:

@@ -271,7 +271,8 @@ class AsyncMap(Generic[T, R]):
 
     async def _run_on_sync(self, source: Iterator[T]) -> None:
         while not self._exhausted:
-            if self._is_one_too_many():
+            if len(self._workers) > self._limit:
+                self._leave()
                 break
             if self._taken - self._delivered >= _WINDOW * self._limit:
                 await self._wait_for_room()
@@ -288,7 +289,10 @@ class AsyncMap(Generic[T, R]):
             async with one_at_a_time:
                 while self._taken - self._delivered >= _WINDOW * self._limit:
                     await self._wait_for_room()
-                if self._exhausted or self._is_one_too_many():
+                if len(self._workers) > self._limit:
+                    self._leave()
+                    break
+                if self._exhausted:
                     break
                 try:
                     item = await anext(source)
@@ -297,15 +301,12 @@ class AsyncMap(Generic[T, R]):
                     break
             await self._deal_with(item)
 
-    def _is_one_too_many(self) -> bool:
-        """Tell whether the running worker has to end because the limit was lowered."""
-        worker = asyncio.current_task()
-        if worker is None or len(self._workers) <= self._limit:
-            return False
-        # At once, lest others that ask take it for one that goes on. Whoever waits for room has its chance.
-        self._workers.discard(worker)
+    def _leave(self) -> None:
+        """Have the running worker count no more: the limit was lowered, and it ends."""
+        # At once, lest others take it for one that goes on. Whoever waits for room has its chance.
+        if (worker := asyncio.current_task()) is not None:
+            self._workers.discard(worker)
         self._let_one_in()
-        return True
 
     def _end_of_items(self) -> None:
         self._exhausted = True

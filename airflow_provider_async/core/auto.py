@@ -20,11 +20,12 @@ __all__ = ["AutoLimit"]
 
 INITIAL_LIMIT = 4
 
-#: A measurement takes as many operations as this many times the limit, and as these, but ends after these seconds if
-#: the limit has gone round twice. Before it, what is in flight ends, which belongs to another limit.
+#: A measurement takes as many operations as this many times the limit, and as these, and so many seconds for each time;
+#: but it ends after the latter seconds if it has gone round twice. So it does while the limit is doubled, when the
+#: difference that is looked for is large. Before it, what is in flight ends, which belongs to another limit.
 _ROUNDS = 4
-_LEAST_ENDED = 30
-_LEAST_SECONDS = 0.2
+_LEAST_ENDED = 20
+_LEAST_SECONDS = 0.15
 _ENOUGH_SECONDS = 2.0
 _ENOUGH_ROUNDS = 2
 
@@ -75,6 +76,7 @@ class AutoLimit:
         self.limit = min(initial, most)
         self._most = most
         self._doubles = True
+        self._rounds = _ENOUGH_ROUNDS
         # The limit to go back to, and its throughput; none until it is measured.
         self._base: tuple[int, float] | None = None
         self._rest = _FIRST_REST
@@ -105,7 +107,7 @@ class AutoLimit:
         :param refused: how many the server has refused because there were too many.
         :return: the limit from now on.
         """
-        succeeded = ended - failed - refused
+        succeeded = max(0, ended - failed - refused)
         self._ended += ended
         self._succeeded += succeeded
         self._failures = max(0.0, self._failures + failed - succeeded * _FORGIVEN)
@@ -132,9 +134,10 @@ class AutoLimit:
         return self.limit
 
     def _is_enough(self, seconds: float, number: int) -> bool:
-        if seconds < _LEAST_SECONDS:
+        # What disturbs a machine, such as other processes, lasts for a moment however many operations end in it.
+        if seconds < _LEAST_SECONDS * self._rounds:
             return False
-        if number >= max(_LEAST_ENDED, _ROUNDS * self.limit):
+        if number >= max(_LEAST_ENDED, self._rounds * self.limit):
             return True
         return seconds >= _ENOUGH_SECONDS and number >= _ENOUGH_ROUNDS * self.limit
 
@@ -147,7 +150,7 @@ class AutoLimit:
         if limit == self.limit:
             self._begin(now)
             return
-        self._settled_at = self._ended + max(self.limit, limit)
+        self._settled_at = self._ended + self.limit
         self._began = None
         self.limit = limit
 
@@ -157,6 +160,7 @@ class AutoLimit:
         self._ceiling = self.limit
         self._ceiling_until = now + self._hold_seconds
         self._doubles = False
+        self._rounds = _ROUNDS
         self._crowd_until = self._ended + in_flight
         good = self._base[0] if self._base is not None else self.limit
         self._set(good if good < self.limit else max(1, int(self.limit * _DECREASE)), now)
@@ -181,9 +185,14 @@ class AutoLimit:
         if gained >= (_GAIN if change > 0 else _LOSS) * change:
             self._base = limit, throughput
             self._rest = _FIRST_REST
+            self._rounds = _ENOUGH_ROUNDS if self._doubles else _ROUNDS
             self._try(now)
             return
         if self._doubles:
+            if self._rounds < _ROUNDS:
+                # It may be chance. The measurement goes on.
+                self._rounds = _ROUNDS
+                return
             # Twice as much was too much: what lies between is still to be tried.
             self._doubles = False
         else:

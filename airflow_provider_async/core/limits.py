@@ -11,7 +11,7 @@ from airflow_provider_async.errors import InvalidConnection
 if TYPE_CHECKING:
     from airflow_provider_async.core.shards import Shard
 
-__all__ = ["Concurrency", "Rate", "ServerLimits", "check_concurrency"]
+__all__ = ["Concurrency", "Rate", "ServerLimits", "check_concurrency", "share_of"]
 
 #: So many at once, or as many as are found out to be best.
 Concurrency: TypeAlias = 'int | Literal["auto"]'
@@ -49,8 +49,8 @@ class ServerLimits:
         number, seconds = self.rate if isinstance(self.rate, tuple) else (self.rate, None)
         rate = None if number is None else number / shard.parts
         return ServerLimits(
-            max_connections=_share("max_connections", self.max_connections, shard, conn_id),
-            max_requests=_share("max_requests", self.max_requests, shard, conn_id),
+            max_connections=share_of("max_connections", self.max_connections, shard, conn_id),
+            max_requests=share_of("max_requests", self.max_requests, shard, conn_id),
             rate=rate if rate is None or seconds is None else (rate, seconds),
         )
 
@@ -75,7 +75,13 @@ def check_concurrency(argument: str, value: int | str | None) -> None:
         raise ValueError(f"{argument} must be at least 1, or 'auto', not {value!r}")
 
 
-def _share(name: str, limit: int | None, shard: Shard[Any], conn_id: str) -> int | None:
+def share_of(name: str, limit: int | None, shard: Shard[Any], conn_id: str) -> int | None:
+    """
+    Return the part of one limit that belongs to a shard.
+
+    :param name: what the error calls the limit.
+    :raises InvalidConnection: if there is less than one for each shard.
+    """
     if limit is None:
         return None
     share, rest = divmod(limit, shard.parts)

@@ -8,10 +8,13 @@ import logging
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
+from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.checkpoint import Checkpoint
 from airflow_provider_async.core.cursor import CursorCheckpoint
+from airflow_provider_async.core.journal import Journal
 from airflow_provider_async.core.keys import KeySet, hash_key, key_of, plain_key
 from airflow_provider_async.core.stores import FileStore
 from airflow_provider_async.errors import CheckpointError
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
 
 T = TypeVar("T")
-OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint)
+OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint, Journal)
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,21 @@ async def resumable(folder: Path, *, attempt: int = 1) -> AsyncIterator[Checkpoi
     """
     Let every ``amap`` with ``resume`` in this block go on where it stopped when the block was left by an error.
 
-    :param folder: where checkpoints are kept, one script's alone; removed from there when the block ends without an
-        error.
+    What has a ``cursor`` goes on where the block that ended before without an error has left it.
+
+    :param folder: where checkpoints and cursors are kept, one script's alone; the checkpoints are removed from there
+        when the block ends without an error.
     :param attempt: a number that grows from try to try, if an old one may still run.
     """
-    async with Checkpoints(FileStore(folder), identity=str(folder), attempt=attempt) as checkpoints:
-        yield checkpoints
+    carryovers = Carryovers(
+        FileStore(folder / "cursors"),
+        identity=str(folder),
+        place=(datetime.now(UTC).isoformat(timespec="microseconds"),),
+    )
+    with carrying_on_by(lambda: carryovers):
+        async with Checkpoints(FileStore(folder), identity=str(folder), attempt=attempt) as checkpoints:
+            yield checkpoints
+    await carryovers.commit()
     await checkpoints.remove()
 
 
@@ -118,7 +130,7 @@ class Checkpoints:
         self._save_seconds = save_seconds
         self._is_first = is_first
         self._fresh = fresh
-        self._checkpoints: dict[str, Checkpoint | CursorCheckpoint] = {}
+        self._checkpoints: dict[str, Checkpoint | CursorCheckpoint | Journal] = {}
         self._in_use: set[str] = set()
         self._saver: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -172,6 +184,17 @@ class Checkpoints:
         key = f"{name}.cursor"
         cursor = CursorCheckpoint(self._store, key, identity=self._identity, attempt=self._attempt)
         return await self._open(cursor, name)
+
+    async def open_journal(self, name: str) -> Journal:
+        """
+        Read the journal of a piece of work that must not be done twice.
+
+        :param name: of the work; part of a key, so of letters, digits, ``_`` and ``-``.
+        :raises CheckpointError: if another one of that name is at work.
+        """
+        key = f"{name}.journal"
+        journal = Journal(self._store, key, identity=self._identity, attempt=self._attempt)
+        return await self._open(journal, name)
 
     async def _open(self, checkpoint: OneCheckpoint, name: str) -> OneCheckpoint:
         key = checkpoint.name

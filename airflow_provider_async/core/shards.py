@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Shard", "shards"]
 
+#: Of what :meth:`Shard.serialize` makes.
+_VERSION = 1
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -44,7 +47,7 @@ class Shard(Collection[T_co], Generic[T_co]):
 
     # Airflow makes again from an XCom only what has a name that begins so; the bridge has this class, too.
     __module__ = "airflow.providers.async_bridge"
-    __version__ = 1
+    __version__ = _VERSION
     __slots__ = ("_items", "index", "parts")
 
     def __init__(self, items: Iterable[T_co], *, index: int, parts: int) -> None:
@@ -88,7 +91,7 @@ class Shard(Collection[T_co], Generic[T_co]):
 
         :raises ValueError: if it was made by a later version of this package.
         """
-        if version > Shard.__version__:
+        if version > _VERSION:
             raise ValueError(f"a shard of version {version} was made by a later version of this package than this one")
         items = json.loads(zlib.decompress(b64decode(data["packed"])))
         return Shard(map(_decode, items), index=data["index"], parts=data["parts"])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_async.http.auth import ApiKey, Auth, Basic, Bearer, OAuth2ClientCredentials
+from airflow_provider_async.http.auth import ApiKey, Auth, Basic, Bearer
 from airflow_provider_async.http.hook import AsyncHTTPHook
 from airflow_provider_async.http.pages import (
     BodyCursor,
@@ -19,6 +19,7 @@ from airflow_provider_async.http.pages import (
 from airflow_provider_async.http.pagination import Pagination
 from airflow_provider_async.http.pool import HTTPClientPool
 from airflow_provider_async.http.requests import PageRequest, PageResponse
+from airflow_provider_async.http.tokens import OAuth2ClientCredentials
 
 __all__ = [
     "ApiKey",

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What proves to a server who asks: logins, tokens, keys, and whatever a caller's function makes."""
+"""What proves to a server who asks: logins, keys, and whatever a caller's function makes."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import inspect
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
-from urllib.parse import quote_plus
 
-from airflow_provider_async.errors import InvalidBody
+from airflow_provider_async.http.redaction import secret_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from airflow_provider_async.http.options import HTTPOptions
 
 __all__ = [
     "ApiKey",
@@ -23,17 +22,15 @@ __all__ = [
     "Basic",
     "Bearer",
     "CallableAuth",
-    "OAuth2ClientCredentials",
     "PostForm",
+    "auth_of",
     "basic_header",
+    "given",
+    "secrets_of",
 ]
 
 #: Makes the headers of a request, without arguments.
 AuthFunction: TypeAlias = Callable[[], "Mapping[str, str] | Awaitable[Mapping[str, str]]"]
-
-#: A token is replaced so long before it expires, or a tenth of its lifetime, whichever is shorter.
-_MARGIN_SECONDS = 60.0
-_MARGIN = 0.1
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -141,7 +138,7 @@ class Bearer(Auth):
 
     def with_login(self, login: str | None, password: str | None) -> Auth:  # noqa: ARG002 - the login says nothing
         """Return the same with the password of the Connection as its token, if it has none of its own."""
-        return self if self._token is not None else Bearer(_given(password, "Bearer needs a token"))
+        return self if self._token is not None else Bearer(given(password, "Bearer needs a token"))
 
     def ready(self) -> Mapping[str, str]:
         """Return the header."""
@@ -175,7 +172,7 @@ class ApiKey(Auth):
         """Return the same with the password of the Connection as its key, if it has none of its own."""
         if self._key is not None:
             return self
-        return ApiKey(_given(password, "ApiKey needs a key"), header=self._header, query=self._query)
+        return ApiKey(given(password, "ApiKey needs a key"), header=self._header, query=self._query)
 
     def ready(self) -> Mapping[str, str]:
         """Return the header, if that is where the key goes."""
@@ -221,127 +218,6 @@ class CallableAuth(Auth):
         return self._secrets
 
 
-class OAuth2ClientCredentials(Auth):
-    """
-    A token that is asked for with an id and a secret (RFC 6749, section 4.4).
-
-    It is asked for when the first request needs it and again shortly before it expires, by one request alone while the
-    others go on with the old one; and once when a server refuses it.
-
-    :param token_url: where tokens are given.
-    :param client_id: by default the Connection's login.
-    :param client_secret: by default the Connection's password.
-    :param scope: what the token is for; several are separated by blanks.
-    :param parameters: further fields of the form, such as ``audience`` or ``resource``.
-    :param credentials_in: where id and secret are sent: in the ``header``, as the standard prefers, or in the ``body``.
-    :param clock: seconds that only grow.
-    """
-
-    def __init__(
-        self,
-        token_url: str,
-        *,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        scope: str | None = None,
-        parameters: Mapping[str, str] | None = None,
-        credentials_in: str = "header",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        if credentials_in not in ("header", "body"):
-            raise ValueError(f"credentials_in must be 'header' or 'body', not {credentials_in!r}")
-        self._token_url = token_url
-        self._client_id = client_id
-        self._client_secret = client_secret
-        self._scope = scope
-        self._parameters = dict(parameters or {})
-        self._credentials_in = credentials_in
-        self._clock = clock
-        self._token = ""
-        self._headers: Mapping[str, str] | None = None
-        self._refresh_at = float("inf")
-        self._expires_at = float("inf")
-        self._refreshing: asyncio.Lock | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def with_login(self, login: str | None, password: str | None) -> Auth:
-        """Return the same with the login and the password of the Connection as id and secret, if it has none."""
-        if self._client_id is not None and self._client_secret is not None:
-            return self
-        return OAuth2ClientCredentials(
-            self._token_url,
-            client_id=self._client_id or _given(login, "OAuth2ClientCredentials needs a client_id", "login"),
-            client_secret=self._client_secret or _given(password, "OAuth2ClientCredentials needs a client_secret"),
-            scope=self._scope,
-            parameters=self._parameters,
-            credentials_in=self._credentials_in,
-            clock=self._clock,
-        )
-
-    def ready(self) -> Mapping[str, str] | None:
-        """Return the header with the token, unless there is none or it has to be replaced, and nobody does so yet."""
-        now = self._clock()
-        if now < self._refresh_at or (now < self._expires_at and self._lock().locked()):
-            return self._headers
-        return None
-
-    async def fetch(self, post: PostForm) -> Mapping[str, str]:
-        """Ask for a token, unless another caller just has; the others wait for that."""
-        async with self._lock():
-            if (headers := self._headers) is not None and self._clock() < self._refresh_at:
-                return headers
-            try:
-                return await self._renew(post)
-            except Exception:
-                # Whoever gives tokens has time until the old one expires.
-                now = self._clock()
-                if headers is None or now >= self._expires_at:
-                    raise
-                self._refresh_at = min(self._expires_at, now + (self._expires_at - now) / 2)
-                return headers
-
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        """Give up the token, unless it was replaced meanwhile; another attempt then has a new one."""
-        if headers is self._headers:
-            self._headers = None
-        return True
-
-    @property
-    def secrets(self) -> Iterable[str]:
-        """The secret, and the token of this moment."""
-        return (self._client_secret or "", self._token)
-
-    def _lock(self) -> asyncio.Lock:
-        loop = asyncio.get_running_loop()
-        if self._refreshing is None or self._loop is not loop:
-            self._refreshing, self._loop = asyncio.Lock(), loop
-        return self._refreshing
-
-    async def _renew(self, post: PostForm) -> Mapping[str, str]:
-        form = {"grant_type": "client_credentials", **self._parameters}
-        if self._scope is not None:
-            form["scope"] = self._scope
-        headers = {}
-        client_id, secret = self._client_id or "", self._client_secret or ""
-        if self._credentials_in == "body":
-            form |= {"client_id": client_id, "client_secret": secret}
-        else:
-            # RFC 6749, section 2.3.1: encoded as in a form before they are joined.
-            headers["Authorization"] = basic_header(quote_plus(client_id), quote_plus(secret))
-        asked_at = self._clock()
-        answer = await post(self._token_url, form, headers)
-        token, seconds = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(token, str) or not token:
-            raise InvalidBody(f"{self._token_url} answered without an access_token")
-        self._token = token
-        self._expires_at = self._refresh_at = float("inf")
-        if (lifetime := _seconds(seconds)) is not None:
-            self._expires_at = asked_at + lifetime
-            self._refresh_at = self._expires_at - min(_MARGIN_SECONDS, lifetime * _MARGIN)
-        self._headers = {"Authorization": f"Bearer {token}"}
-        return self._headers
-
-
 def basic_header(login: str, password: str) -> str:
     """Return the value of the header ``Authorization`` for a login with a password."""
     text = f"{login}:{password}"
@@ -353,16 +229,29 @@ def basic_header(login: str, password: str) -> str:
     return f"Basic {base64.b64encode(encoded).decode('ascii')}"
 
 
-def _seconds(value: object) -> float | None:
-    # Some servers send a text.
-    try:
-        seconds = float(value) if isinstance(value, (int, float, str)) else -1.0
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else None
+def given(value: str | None, complaint: str, field: str = "password") -> str:
+    """
+    Return what neither code nor Connection may leave out.
 
-
-def _given(value: str | None, complaint: str, field: str = "password") -> str:
+    :param value: what was given.
+    :param complaint: the beginning of the error's sentence.
+    :param field: where in the Connection it could stand.
+    :raises ValueError: if nothing was given.
+    """
     if not value:
         raise ValueError(f"{complaint}: give it, or a {field} in the Connection")
     return value
+
+
+def auth_of(options: HTTPOptions) -> Auth:
+    """Return what proves who asks, by the options of a client."""
+    if options.auth is not None:
+        return options.auth.with_login(options.login, options.password)
+    if options.login is not None:
+        return Basic(options.login, options.password)
+    return Auth()
+
+
+def secrets_of(options: HTTPOptions, auth: Auth) -> list[str]:
+    """Return what must stand in no error and no log."""
+    return [*auth.secrets, *secret_headers(options.headers), *([options.password] if options.password else [])]

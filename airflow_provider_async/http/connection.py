@@ -18,12 +18,13 @@ from airflow_provider_async.http.options import (
     DEFAULT_SECONDS,
     HTTPOptions,
 )
+from airflow_provider_async.runtime import hooks
 from airflow_provider_async.runtime.extras import Extras, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ConnectionFields", "read_options", "read_url"]
+__all__ = ["ConnectionFields", "read_options", "read_url", "read_verify"]
 
 MAX_PORT = 65535
 
@@ -53,32 +54,12 @@ _OPTIONS = frozenset(
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-class ConnectionFields(Protocol):
-    """The part of an Airflow ``Connection`` that is read here."""
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address, or a whole URL."""
+class ConnectionFields(hooks.ConnectionFields, Protocol):
+    """The part of an Airflow ``Connection`` that is read here; the host may be a whole URL."""
 
     @property
     def schema(self) -> str | None:
         """``http`` or ``https``, if the host does not say."""
-
-    @property
-    def port(self) -> int | None:
-        """The server's port."""
-
-    @property
-    def login(self) -> str | None:
-        """The user's name."""
-
-    @property
-    def password(self) -> str | None:
-        """The user's password."""
-
-    @property
-    def extra_dejson(self) -> Mapping[str, object]:
-        """The extras, decoded."""
 
 
 def read_options(connection: ConnectionFields, conn_id: str) -> HTTPOptions:
@@ -109,7 +90,7 @@ def read_options(connection: ConnectionFields, conn_id: str) -> HTTPOptions:
         password=password or None,
         connect_seconds=seconds,
         read_seconds=seconds,
-        verify=_verify(extras),
+        verify=read_verify(extras),
         certificate=_certificate(extras),
         proxies=_proxies(extras),
         # As for HttpHook. HttpAsyncHook ignores it, and the environment.
@@ -183,7 +164,8 @@ def _headers(extras: Extras) -> dict[str, str]:
     return headers
 
 
-def _verify(extras: Extras) -> bool | str:
+def read_verify(extras: Extras) -> bool | str:
+    """Read whether the server has to prove who it is, or the file or folder of certificates to check that with."""
     name = "verify" if extras.get("verify") is not None else "verify_ssl"
     value = extras.get(name)
     if isinstance(value, str) and value.strip() and value.lower() not in ("true", "false"):

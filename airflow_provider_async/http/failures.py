@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.redaction import Redactor
     from airflow_provider_async.http.transport import Call
 
-__all__ = ["FAILURES", "named", "status_error"]
+__all__ = ["FAILURES", "named", "read_failure", "status_error"]
 
 #: What a request and the reading of its answer raise, and :func:`named` makes an error of that names the request.
 FAILURES = (aiohttp.ClientError, TimeoutError, BodyTooLarge, ConnectionFailed, InvalidBody, UnsafeURL)
@@ -61,12 +61,23 @@ def named(error: Exception, request: str, redactor: Redactor) -> Exception:
     return ConnectionFailed(redactor.text(f"{request}: {detail or type(error).__name__}"))
 
 
-async def status_error(call: Call, response: ClientResponse, request: str, redactor: Redactor) -> HTTPStatusError:
+async def read_failure(response: ClientResponse) -> bytes:
+    """Read the beginning of the body of an answer that means failure; nothing if that fails too."""
+    try:
+        return await read_body(response, _BODY_BYTES)
+    except FAILURES:
+        return b""
+
+
+def status_error(
+    call: Call, response: ClientResponse, data: bytes, request: str, redactor: Redactor
+) -> HTTPStatusError:
     """
     Return the error for an answer whose status means failure.
 
     :param call: the request.
-    :param response: its answer, whose body is read as far as it is quoted.
+    :param response: its answer.
+    :param data: the beginning of its body, of which a part is quoted.
     :param request: what errors call the request.
     :param redactor: takes secrets out.
     """
@@ -76,10 +87,7 @@ async def status_error(call: Call, response: ClientResponse, request: str, redac
         quota = policy.quota(headers, now)
         if quota is not None and quota.remaining <= 0:
             seconds = quota.reset_seconds
-    try:
-        body = redactor.excerpt(await read_body(response, _BODY_BYTES))
-    except FAILURES:
-        body = ""
+    body = redactor.excerpt(data)
     sentence = f"{request} was answered with {status} {response.reason or ''}".rstrip()
     if origin_of(response.url) != origin_of(call.url):
         sentence += f" after a redirect to {response.url.scheme}://{response.url.host}, which gets no login"

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,6 +14,7 @@ from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_options
 from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.runtime.extras import invalid
+from airflow_provider_async.runtime.hooks import find_connection, try_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,14 +63,9 @@ class AsyncHTTPHook:
         return self._options
 
     async def _read(self) -> HTTPOptions:
-        connection = self._connection
-        if connection is None:
-            if self.http_conn_id is None:
-                return HTTPOptions(conn_id="")
-            from airflow_provider_async.runtime.connections import get_connection
-
-            connection = await get_connection(self.http_conn_id)
-        return read_options(connection, getattr(connection, "conn_id", None) or self.http_conn_id or "")
+        if self._connection is None and self.http_conn_id is None:
+            return HTTPOptions(conn_id="")
+        return read_options(*await find_connection(self._connection, self.http_conn_id or ""))
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[HTTPClient]:
@@ -98,22 +92,13 @@ class AsyncHTTPHook:
 
         :return: whether it worked, and a sentence for the user.
         """
-        # Run in a thread, which has no event loop yet: a caller may be inside of one without knowing it.
-        answer: list[tuple[bool, str]] = []
-        thread = threading.Thread(target=lambda: answer.append(asyncio.run(self._try())), name="test_connection")
-        thread.start()
-        thread.join()
-        return answer[0]
+        return try_in_thread(self._try)
 
-    async def _try(self) -> tuple[bool, str]:
+    async def _try(self) -> None:
         from airflow_provider_async.core.retry import Retry
 
-        try:
-            async with self.connect() as client:
-                await client.request("GET", "", retry=Retry(attempts=1))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return False, str(error) or type(error).__name__
-        return True, "Connection successfully tested"
+        async with self.connect() as client:
+            await client.request("GET", "", retry=Retry(attempts=1))
 
 
 def start(pool: Pool[Transport, Transport], sender: Sender) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import Auth
 
-__all__ = ["HTTPOptions", "Rate"]
+__all__ = ["HTTPOptions", "Rate", "bypasses"]
 
 DEFAULT_MAX_CONCURRENCY = 16
 
@@ -50,7 +50,7 @@ class HTTPOptions:
     :param total_seconds: how long one answer may take that is read as a whole.
     :param verify: whether the server has to prove who it is, or the file or folder of certificates to check that with.
     :param certificate: files of the client's certificate and of its key, which may be in the first too.
-    :param proxies: by scheme, ``all`` or ``scheme://host``.
+    :param proxies: by scheme, ``all`` or ``scheme://host``; and as ``no``, hosts that have none, with commas between.
     :param trust_env: whether proxies are looked for in the environment too.
     :param follows_redirects: whether redirects are followed.
     :param max_redirects: how many, one after the other.
@@ -124,3 +124,19 @@ class HTTPOptions:
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
         return context
+
+
+def bypasses(proxies: Mapping[str, str], host: str) -> bool:
+    """
+    Tell whether a host is one of those that have no proxy.
+
+    :param proxies: as in :class:`HTTPOptions`; a name under ``no`` stands for all that end so, with or without ``*.``.
+    :param host: with its port, if it matters.
+    """
+    direct = proxies.get("no")
+    if not direct:
+        return False
+    import urllib.request
+
+    names = ",".join(name.strip().removeprefix("*.") for name in direct.split(","))
+    return bool(urllib.request.proxy_bypass_environment(host, {"no": names}))  # type: ignore[attr-defined]

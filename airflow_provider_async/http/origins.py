@@ -46,6 +46,7 @@ _SAFE_HEADERS = frozenset(
         "accept",
         "accept-encoding",
         "accept-language",
+        "content-range",
         "content-type",
         "if-match",
         "if-modified-since",

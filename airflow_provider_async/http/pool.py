@@ -4,34 +4,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
-from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.http.auth import Auth, CallableAuth
 from airflow_provider_async.http.client import HTTPClient
 from airflow_provider_async.http.connection import read_url
-from airflow_provider_async.http.hook import AsyncHTTPHook, start, transport_pool
+from airflow_provider_async.http.hook import AsyncHTTPHook, transport_pool
 from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.http.paginate import MOST_EMPTY_PAGES, paginate
 from airflow_provider_async.http.requests import PageRequest
+from airflow_provider_async.http.session_pool import SessionPool
 from airflow_provider_async.runtime.extras import invalid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.limits import Concurrency, Rate
-    from airflow_provider_async.core.pool import Pool, PoolStatistics
+    from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import AuthFunction
+    from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.client import Check, Params
     from airflow_provider_async.http.connection import ConnectionFields
     from airflow_provider_async.http.download import DownloadedFile, Existing
@@ -45,7 +45,7 @@ __all__ = ["HTTPClientPool"]
 T = TypeVar("T")
 
 
-class HTTPClientPool(HTTPClient):
+class HTTPClientPool(SessionPool, HTTPClient):
     """
     One session of aiohttp that many requests share, with one login, one retry policy and one limit.
 
@@ -138,37 +138,17 @@ class HTTPClientPool(HTTPClient):
             "allowed_hosts": tuple(allowed_hosts) or None,
             "max_body_bytes": max_body_bytes,
         }
-        self._pool: Pool[Transport, Transport] | None = None
 
-    async def __aenter__(self) -> Self:
-        """
-        Read the Connection and get ready to connect.
-
-        :raises InvalidConnection: naming a field of the Connection that cannot be used.
-        """
+    async def _open(self) -> tuple[Pool[Transport, Transport], Caller]:
         # aiohttp takes a fifth of a second to import: a DAG file is parsed without it.
         from airflow_provider_async.http.caller import Caller
 
-        if self._pool is not None:
-            raise RuntimeError(f"{self._name} was entered before; a pool is entered once")
         options = await self._read()
         pool = transport_pool(
             options, name=self._name, acquire_timeout=self._acquire_timeout, close_timeout=self._close_timeout
         )
-        sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
-        await pool.__aenter__()
-        start(pool, sender)
-        self._pool, self._sender = pool, sender
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self._opened.__aexit__(exc_type, exc, tb)
-
-    async def close(self) -> None:
-        """End what was begun and close the connections, as leaving ``async with`` does."""
-        await self._opened.close()
+        sender = self._sender = Caller(options, pool.lease, retry=self._retry, check=self._check)
+        return pool, sender
 
     async def _read(self) -> HTTPOptions:
         options = await self._hook.read()
@@ -351,22 +331,6 @@ class HTTPClientPool(HTTPClient):
             tally=tally,
         )
 
-    def statistics(self) -> PoolStatistics:
-        """Return the counts of this moment: leases, waiters; the connections are aiohttp's."""
-        return self._opened.statistics()
-
-    def _attach(self, iterator: AsyncGenerator[object, None]) -> None:
-        self._opened.attach(iterator)
-
     @property
     def _name(self) -> str:
         return f"HTTPClientPool({self.http_conn_id!r})"
-
-    @property
-    def _opened(self) -> Pool[Transport, Transport]:
-        if self._pool is None:
-            raise PoolClosed(f"{self._name} is not open; use 'async with'")
-        return self._pool
-
-    def __repr__(self) -> str:
-        return f"<{self._name}: {self._pool or 'not open'}>"

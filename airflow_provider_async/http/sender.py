@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,9 +21,9 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.core.work import working_on
 from airflow_provider_async.errors import HTTPStatusError, InvalidBody, TransientResponse
 from airflow_provider_async.http import policy
-from airflow_provider_async.http.auth import Auth, Basic
+from airflow_provider_async.http.auth import auth_of, secrets_of
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.failures import FAILURES, named, status_error
+from airflow_provider_async.http.failures import FAILURES, named, read_failure, status_error
 from airflow_provider_async.http.origins import append
 from airflow_provider_async.http.redaction import Redactor, secret_headers
 from airflow_provider_async.http.transport import REDIRECTS, Call, Credentials
@@ -86,6 +86,13 @@ _QUOTA_HEADERS = tuple(
 )
 
 
+class Limiter(Protocol):
+    """Says when a request may begin."""
+
+    async def acquire(self) -> None:
+        """Wait for one's turn."""
+
+
 class Sender:
     """
     Sends requests on leased transports, again where the policy says so.
@@ -104,9 +111,9 @@ class Sender:
         self.options = options
         self._lease = lease
         self._retry = retry or Retry()
-        self._auth = _auth(options)
+        self._auth = auth_of(options)
         self._credentials: Credentials | None = None
-        self._limiter = _limiter(options.rate)
+        self._limiter: Limiter | None = _limiter(options.rate)
         self._in_flight = 0
         self._waiting = 0
         self._spare: list[Turn] = []
@@ -119,7 +126,7 @@ class Sender:
         self._watch = Watch(options.read_seconds, options.total_seconds)
         self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
         self.unbounded = ClientTimeout(total=None, sock_connect=options.connect_seconds, sock_read=options.read_seconds)
-        self.redactor = Redactor(partial(_secrets, options, self._auth))
+        self.redactor = Redactor(partial(secrets_of, options, self._auth))
 
     @property
     def login_query(self) -> Mapping[str, str]:
@@ -206,6 +213,14 @@ class Sender:
         """Return the error to be raised for one of aiohttp's, or of a body's; see :data:`FAILURES`."""
         return named(error, self.describe(call), self.redactor)
 
+    async def status_error(self, call: Call, response: ClientResponse) -> HTTPStatusError:
+        """Return the error for an answer whose status means failure."""
+        return status_error(call, response, await read_failure(response), self.describe(call), self.redactor)
+
+    def is_worth_it(self, call: Call, error: Exception, retry: Retry) -> bool:
+        """Tell whether a request that failed is sent again."""
+        return policy.is_worth_it(error, idempotent=call.idempotent, retry=retry)
+
     def describe(self, call: Call) -> str:
         """Return what a request is called in errors."""
         return f"{call.method} {self.redactor.url(call.url)}"
@@ -291,7 +306,7 @@ class Sender:
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
         """Wait for the next attempt, or raise the error if there is none."""
         self._failed += policy.is_overload(error)
-        if retry.attempts == 1 or not policy.is_worth_it(error, idempotent=call.idempotent, retry=retry):
+        if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
         throttled = policy.is_throttling(error)
         # A server that takes so many requests a minute refuses all that come too early, however often: that says
@@ -317,7 +332,7 @@ class Sender:
 
     async def _refuse(self, call: Call, response: ClientResponse, began: float) -> NoReturn:
         """Raise the error for a status of failure, and let all calls pause if it asks for that."""
-        error = await status_error(call, response, self.describe(call), self.redactor)
+        error = await self.status_error(call, response)
         if policy.is_throttling(error):
             self._throttle(error.retry_after, began)
         raise error
@@ -376,18 +391,6 @@ class Sender:
         if not isinstance(decoded, dict):
             raise InvalidBody(f"{self.describe(call)} was answered with no JSON object")
         return decoded
-
-
-def _auth(options: HTTPOptions) -> Auth:
-    if options.auth is not None:
-        return options.auth.with_login(options.login, options.password)
-    if options.login is not None:
-        return Basic(options.login, options.password)
-    return Auth()
-
-
-def _secrets(options: HTTPOptions, auth: Auth) -> list[str]:
-    return [*auth.secrets, *secret_headers(options.headers), *([options.password] if options.password else [])]
 
 
 def _limiter(rate: Rate | None) -> AsyncLimiter | None:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from airflow_provider_async.errors import UnsafeURL
 from airflow_provider_async.http.bodies import ACCEPTED_ENCODINGS
+from airflow_provider_async.http.options import bypasses
 from airflow_provider_async.http.origins import (
     PublicResolver,
     as_given,
@@ -26,9 +27,9 @@ from airflow_provider_async.http.origins import (
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import BinaryIO
 
     from aiohttp import ClientResponse
+    from aiohttp.payload import Payload
 
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.origins import Origin, TrustedOrigins
@@ -55,7 +56,7 @@ class Call:
     :param method: in capitals.
     :param url: absolute.
     :param headers: of the caller's own; the Connection's and the login are added for those who may have them.
-    :param body: the bytes to be sent, or what opens a file of them.
+    :param body: the bytes to be sent, or what makes a payload of aiohttp's.
     :param idempotent: whether sending it twice does no harm.
     :param timeout: its bounds, as far as aiohttp keeps them.
     :param checks_status: whether a status of 400 or above is an error.
@@ -69,7 +70,7 @@ class Call:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO] | None
+    body: bytes | Callable[[], Payload] | None
     idempotent: bool
     timeout: ClientTimeout
     checks_status: bool = True
@@ -109,7 +110,7 @@ class _Hop:
     method: str
     url: URL
     headers: Mapping[str, str] | None
-    body: bytes | Callable[[], BinaryIO] | None
+    body: bytes | Callable[[], Payload] | None
     session: aiohttp.ClientSession
     trusted: bool
 
@@ -220,7 +221,7 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[str, str] | None,
-        body: bytes | Callable[[], BinaryIO] | None,
+        body: bytes | Callable[[], Payload] | None,
         credentials: Credentials | None,
     ) -> Awaitable[ClientResponse]:
         proxy = self._proxy_for(url) if self._has_proxies else None
@@ -278,6 +279,8 @@ class Transport:
 
     def _find_proxy(self, url: URL) -> URL | None:
         host = url.host or ""
+        if bypasses(self._options.proxies, f"{host}:{url.port}"):
+            return None
         # In the order of requests.
         for name in (f"{url.scheme}://{host}", url.scheme, f"all://{host}", "all"):
             if name in self._options.proxies:

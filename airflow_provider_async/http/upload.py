@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH116, PTH123
+# ruff: noqa: PTH116
 """How a local file becomes the body of a request."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING
 
 from airflow_provider_async.errors import FileChanged
+from airflow_provider_async.http.piece import WholeFile
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.retry import Retry
@@ -36,13 +37,8 @@ async def upload(sender: Caller, call: Call, path: str | os.PathLike[str], *, re
         **(call.headers or {}),
         "Content-Length": str(size),
     }
-    with ExitStack() as opened:
-
-        def body() -> BinaryIO:
-            return opened.enter_context(open(path, "rb"))
-
-        call.body = body
-        response = await sender.send(call, retry=retry)
+    call.body = partial(WholeFile, path, size)
+    response = await sender.send(call, retry=retry)
     if os.stat(path).st_size != size:
         raise FileChanged(f"'{os.fspath(path)}' was changed while it was sent")
     return response

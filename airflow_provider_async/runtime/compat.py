@@ -8,6 +8,7 @@ Airflow is imported inside the functions: which of its modules exist depends on 
 from __future__ import annotations
 
 import importlib
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Protocol
 
+    import jinja2
     from airflow.sdk import Connection
 
     from airflow_provider_async.core.checkpoint import JSON
@@ -151,6 +153,61 @@ def get_connection(conn_id: str) -> Connection:
     return connection
 
 
+def is_triggerer() -> bool:
+    """
+    Tell whether this process runs triggers, such as those of missed deadlines.
+
+    :return: whether its channel to the supervisor is that of a triggerer
+    """
+    runner = sys.modules.get("airflow.jobs.triggerer_job_runner")
+    task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    if runner is None or task_runner is None:
+        return False
+    return isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), runner.TriggerCommsDecoder)
+
+
+async def get_connection_in_triggerer(conn_id: str) -> Connection:
+    """
+    Read a Connection in the loop of the triggerer, from Airflow 3.1 on.
+
+    :param conn_id: the Connection's id
+    :raises AirflowNotFoundException: if there is none
+    :return: the Connection
+    """
+    from airflow.sdk import Connection
+
+    connection: Connection = await Connection.async_get(conn_id)
+    return connection
+
+
+def current_context() -> Mapping[str, Any] | None:
+    """
+    Find the running task's context.
+
+    :return: None outside of a task
+    """
+    # Whoever has not imported Airflow runs no task, and needs not wait for it.
+    if (sdk := sys.modules.get("airflow.sdk")) is None:
+        return None
+    try:
+        context: Mapping[str, Any] = sdk.get_current_context()
+    except RuntimeError:
+        return None
+    return context
+
+
+def template_environment(context: Mapping[str, Any]) -> jinja2.Environment:
+    """
+    Make the Jinja environment that Airflow renders a DAG's templates with.
+
+    :param context: of a task or a callback
+    :return: it finds templates beside the DAG's file and in its ``template_searchpath``, and gives texts
+    """
+    # Not the one of native objects, if the DAG asks for that: what it makes of "1" is no text.
+    environment: jinja2.Environment = context["dag"].get_template_env(force_sandboxed=True)
+    return environment
+
+
 def state_store(context: Mapping[str, object]) -> StateStore:
     """
     Find the running task's state store.
@@ -188,6 +245,23 @@ def is_first_start(context: Mapping[str, object]) -> bool:
     server: Any = getattr(ti, "_ti_context_from_server", None)
     goes_on = getattr(server, "next_method", None) or getattr(server, "task_reschedule_count", 0)
     return ti.try_number <= 1 and not goes_on
+
+
+def run_place(context: Mapping[str, Any]) -> tuple[str, str, str]:
+    """
+    Tell where a DAG run stands among those of its DAG: by what it is for, not by when it runs.
+
+    That is the end of its data interval: a backfill is as old as what it fills in. A run without a logical date, which
+    was triggered by hand or by an asset, stands where it was to begin.
+
+    :param context: the task's context
+    :return: texts that sort as the runs do
+    """
+    run: Any = context["dag_run"]
+    began = run.logical_date or run.run_after
+    moment = (run.logical_date and run.data_interval_end) or began
+    first, second = (f"{date.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}" for date in (moment, began))
+    return first, second, run.run_id
 
 
 def read_variable(key: str) -> str | None:

@@ -53,16 +53,26 @@ async def get_connection(conn_id: str) -> Connection:
     Read a Connection.
 
     :param conn_id: the Connection's id
-    :raises AirflowNotFoundException: if there is none
+    :raises AirflowNotFoundException: if there is none, with a note that says how to make one
     :return: the Connection
     """
     given = _given.get()
-    if given is None:
+    if given is not None:
+        if conn_id not in given:
+            raise InvalidConnection(f"Connection {conn_id!r} is not among those that were given: {sorted(given)}")
+        connection: Connection = given[conn_id]
+        return connection
+    if compat.is_triggerer():
+        # Its channel belongs to the loop that runs the triggers.
+        return await compat.get_connection_in_triggerer(conn_id)
+    try:
         return await in_thread(lambda: compat.get_connection(conn_id))
-    if conn_id not in given:
-        raise InvalidConnection(f"Connection {conn_id!r} is not among those that were given: {sorted(given)}")
-    connection: Connection = given[conn_id]
-    return connection
+    except compat.not_found_error() as error:
+        error.add_note(
+            f"Connection {conn_id!r} is missing: add it in Airflow's UI under Admin, Connections; with `airflow "
+            f"connections add`; or in the worker's environment as AIRFLOW_CONN_{conn_id.upper()}"
+        )
+        raise
 
 
 @contextmanager

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of a running task: which items earlier tries have done, kept until its success is sure."""
+"""
+What a running task keeps.
+
+Its checkpoints, which items earlier tries have done, are kept until its success is sure; its cursors, how far this run
+has come, from then on.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,11 @@ from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.resume import CHECKPOINT_SECONDS, Checkpoints, resuming_by
 from airflow_provider_async.runtime import compat
 from airflow_provider_async.runtime.comms import one_request_at_a_time
-from airflow_provider_async.runtime.stores import TaskInstanceName, find_store
+from airflow_provider_async.runtime.stores import TaskInstanceName, TaskName, find_cursor_store, find_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -28,34 +34,74 @@ FRESH_START = "async_fresh_start"
 @asynccontextmanager
 async def resuming(context: Mapping[str, Any]) -> AsyncIterator[None]:
     """
-    Let every ``amap`` with ``resume`` in this block go on where the task's earlier tries stopped.
+    Let all work in this block go on where the task's earlier tries stopped, or where its run before this one has ended.
 
-    Nothing is read, kept or set up for a task without one. What is kept is removed after the task has succeeded.
+    The former is for work with ``resume``, the latter for work with ``cursor``.
+    Nothing is read, kept or set up for a task without either. After the task has succeeded, what is kept of its tries
+    is removed, and what it leaves to later runs is kept.
 
     :param context: the task's context
     :raises AirflowConfigException: from an ``amap``, if an option of ``[async]`` is no number
     """
-    checkpoints: list[Checkpoints] = []
-
-    def find() -> Checkpoints:
-        if not checkpoints:
-            checkpoints.append(_checkpoints_of(context))
-            _remove_at_success(context, checkpoints[0])
-        return checkpoints[0]
-
+    attempt = _Attempt(context)
     try:
-        with resuming_by(find):
+        with resuming_by(attempt.find_checkpoints), carrying_on_by(attempt.find_carryovers):
             yield
     finally:
-        for one in checkpoints:
-            await one.aclose()
+        await attempt.aclose()
+
+
+class _Attempt:
+    """
+    What one try of a task keeps, made when it is first asked for.
+
+    :param context: the task's context
+    """
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self._context = context
+        self._checkpoints: Checkpoints | None = None
+        self._carryovers: Carryovers | None = None
+
+    def find_checkpoints(self) -> Checkpoints:
+        """Return those by which the task's work resumes."""
+        if self._checkpoints is None:
+            self._checkpoints = _checkpoints_of(self._context)
+            self._settle_at_success()
+        return self._checkpoints
+
+    def find_carryovers(self) -> Carryovers:
+        """Return what the task's run goes on from."""
+        if self._carryovers is None:
+            self._carryovers = _carryovers_of(self._context)
+            self._settle_at_success()
+        return self._carryovers
+
+    async def aclose(self) -> None:
+        """Save what is not saved yet."""
+        if self._checkpoints is not None:
+            await self._checkpoints.aclose()
+
+    async def settle(self) -> None:
+        """Keep what is left to later runs, and then remove what the tries of this one needed."""
+        if self._carryovers is not None:
+            await self._carryovers.commit()
+        if self._checkpoints is not None:
+            await self._checkpoints.remove()
+
+    def _settle_at_success(self) -> None:
+        task = self._context["ti"].task
+        # A new list: the task may be a copy that shares its lists with the task that the DAG has. And under dag.test()
+        # the task may be the one that has run before.
+        others = [callback for callback in task.on_success_callback if not isinstance(callback, _AtSuccess)]
+        task.on_success_callback = [*others, _AtSuccess(self)]
 
 
 def _checkpoints_of(context: Mapping[str, Any]) -> Checkpoints:
     from airflow.configuration import conf
 
     ti = context["ti"]
-    name = TaskInstanceName(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    name = TaskInstanceName(ti.dag_id, ti.run_id, ti.task_id, _map_index(ti))
     return Checkpoints(
         find_store(name, context),
         identity="/".join(name.segments()),
@@ -64,6 +110,21 @@ def _checkpoints_of(context: Mapping[str, Any]) -> Checkpoints:
         is_first=compat.is_first_start(context),
         fresh=_fresh_start(context),
     )
+
+
+def _carryovers_of(context: Mapping[str, Any]) -> Carryovers:
+    ti = context["ti"]
+    name = TaskName(ti.dag_id, ti.task_id, _map_index(ti))
+    return Carryovers(
+        find_cursor_store(name),
+        identity="/".join(name.segments()),
+        place=compat.run_place(context),
+        fresh=_fresh_start(context),
+    )
+
+
+def _map_index(ti: Any) -> int:  # noqa: ANN401 - Airflow's task instance
+    return -1 if ti.map_index is None else ti.map_index
 
 
 def _fresh_start(context: Mapping[str, Any]) -> bool | Collection[str]:
@@ -76,27 +137,19 @@ def _fresh_start(context: Mapping[str, Any]) -> bool | Collection[str]:
     raise ValueError(f"{FRESH_START} in the DAG run's conf must be true or a list of names, not {wish!r}")
 
 
-class _RemoveCheckpoints:
+class _AtSuccess:
     """
     A callback of a task that succeeds, which core calls when the result is pushed and the success is reported.
 
-    :param checkpoints: of the try that succeeds
+    :param attempt: the try that succeeds
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, attempt: _Attempt) -> None:
+        self._attempt = attempt
 
     def __call__(self, _context: object) -> None:
         try:
             with one_request_at_a_time():
-                asyncio.run(self._checkpoints.remove())
+                asyncio.run(self._attempt.settle())
         except Exception:
-            log.exception("checkpoints could not be removed")
-
-
-def _remove_at_success(context: Mapping[str, Any], checkpoints: Checkpoints) -> None:
-    task = context["ti"].task
-    # A new list: the task may be a copy that shares its lists with the task that the DAG has. And under dag.test() the
-    # task may be the one that has run before.
-    others = [callback for callback in task.on_success_callback if not isinstance(callback, _RemoveCheckpoints)]
-    task.on_success_callback = [*others, _RemoveCheckpoints(checkpoints)]
+            log.exception("cursors could not be kept, or checkpoints could not be removed")

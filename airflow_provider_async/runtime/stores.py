@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the checkpoints of a task are kept: under a path, in its state store, or in Variables."""
+"""Where the checkpoints and the cursors of a task are kept: under a path, in its state store, or in Variables."""
 
 from __future__ import annotations
 
@@ -15,10 +15,26 @@ from airflow_provider_async.runtime import compat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KEY_PREFIX", "PathStore", "StateStore", "TaskInstanceName", "VariableStore", "find_store"]
+__all__ = [
+    "CURSOR_PREFIX",
+    "KEY_PREFIX",
+    "PathStore",
+    "StateStore",
+    "TaskInstanceName",
+    "TaskName",
+    "VariableStore",
+    "find_cursor_store",
+    "find_store",
+]
 
-#: What all keys in the state store and of Variables begin with.
+#: What all keys of checkpoints begin with, in the state store and of Variables.
 KEY_PREFIX = "async_checkpoint."
+
+#: What the keys of cursors begin with: they stay when a run is over, and no command removes them.
+CURSOR_PREFIX = "async_cursor."
+
+#: A folder below the path. No DAG's folder has a dot in its name.
+_CURSOR_FOLDER = ".cursors"
 
 #: File systems allow 255 bytes.
 _SEGMENT_LENGTH = 200
@@ -29,6 +45,18 @@ class TaskInstanceName(NamedTuple):
 
     dag_id: str
     run_id: str
+    task_id: str
+    map_index: int
+
+    def segments(self) -> list[str]:
+        """Return its parts, each of which is one segment of a path in any file system."""
+        return [_segment(str(part)) for part in self]
+
+
+class TaskName(NamedTuple):
+    """What tells a task from others, whatever its run."""
+
+    dag_id: str
     task_id: str
     map_index: int
 
@@ -63,6 +91,19 @@ def find_store(name: TaskInstanceName, context: Mapping[str, Any]) -> ThreadedSt
     if compat.has_state_store(context):
         return StateStore(compat.state_store(context))
     return VariableStore(name)
+
+
+def find_cursor_store(name: TaskName) -> ThreadedStore:
+    """
+    Choose where cursors are kept: ``[async] checkpoint_path``, or Variables. A state store ends with its run.
+
+    :param name: whose cursors
+    :return: a store for this task alone, whatever its run
+    """
+    from airflow.configuration import conf
+
+    path = conf.get("async", "checkpoint_path", fallback="")
+    return _store_below(path, [_CURSOR_FOLDER, *name.segments()]) if path else VariableStore(name)
 
 
 def _store_below(path: str, segments: list[str]) -> ThreadedStore:
@@ -147,9 +188,10 @@ class VariableStore(ThreadedStore):
     :param name: whose values
     """
 
-    def __init__(self, name: TaskInstanceName) -> None:
+    def __init__(self, name: TaskInstanceName | TaskName) -> None:
         super().__init__()
-        self._prefix = f"{KEY_PREFIX}{_hash(*map(str, name))}."
+        prefix = KEY_PREFIX if isinstance(name, TaskInstanceName) else CURSOR_PREFIX
+        self._prefix = f"{prefix}{_hash(*map(str, name))}."
         self._name = name
 
     def read(self, key: str) -> str | None:
@@ -168,12 +210,13 @@ class VariableStore(ThreadedStore):
         return self._prefix + _hash(key)
 
 
-def describe(name: TaskInstanceName, key: str) -> str:
+def describe(name: TaskInstanceName | TaskName, key: str) -> str:
     """
     Say whose value a Variable has.
 
-    :param name: the task instance's
+    :param name: the task instance's, or the task's
     :param key: the value's
     """
+    run = f" in run {name.run_id}" if isinstance(name, TaskInstanceName) else ""
     mapped = "" if name.map_index < 0 else f", map index {name.map_index}"
-    return f"{key} of task {name.task_id} in run {name.run_id} of DAG {name.dag_id}{mapped}."
+    return f"{key} of task {name.task_id}{run} of DAG {name.dag_id}{mapped}."

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_async.core.limits import Concurrency, ServerLimits
 from airflow_provider_async.runtime.extras import Extras, invalid
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_async.errors import InvalidConnection
+    from airflow_provider_async.runtime.hooks import ConnectionFields
 
-__all__ = ["ConnectionFields", "SFTPSettings", "read_settings"]
+__all__ = ["SFTPSettings", "read_settings"]
 
 SSH_PORT = 22
 MAX_PORT = 65535
@@ -35,30 +36,6 @@ DEFAULT_CONNECT_SECONDS = 30.0
 
 #: What paramiko, and so SSHHook, can be told not to use.
 _ALGORITHM_KINDS = frozenset({"ciphers", "compression", "kex", "keys", "macs", "pubkeys"})
-
-
-class ConnectionFields(Protocol):
-    """The part of an Airflow ``Connection`` that is read here."""
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address."""
-
-    @property
-    def port(self) -> int | None:
-        """The server's port."""
-
-    @property
-    def login(self) -> str | None:
-        """The user's name."""
-
-    @property
-    def password(self) -> str | None:
-        """The user's password."""
-
-    @property
-    def extra_dejson(self) -> Mapping[str, object]:
-        """The extras, decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from airflow_provider_async.runtime.hooks import find_connection, try_in_thread
 from airflow_provider_async.sftp.connection import read_settings
 
 if TYPE_CHECKING:
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
 
     import asyncssh
 
-    from airflow_provider_async.sftp.connection import ConnectionFields, SFTPSettings
+    from airflow_provider_async.runtime.hooks import ConnectionFields
+    from airflow_provider_async.sftp.connection import SFTPSettings
     from airflow_provider_async.sftp.session import SFTPSession
 
 __all__ = ["AsyncSFTPHook"]
@@ -52,12 +52,7 @@ class AsyncSFTPHook:
         from airflow_provider_async.sftp.options import connect_options
 
         if self._settings is None or self._options is None:
-            connection = self._connection
-            if connection is None:
-                from airflow_provider_async.runtime.connections import get_connection
-
-                connection = await get_connection(self.sftp_conn_id)
-            settings = read_settings(connection, getattr(connection, "conn_id", None) or self.sftp_conn_id)
+            settings = read_settings(*await find_connection(self._connection, self.sftp_conn_id))
             self._settings, self._options = settings, connect_options(settings)
         return self._settings, self._options
 
@@ -109,17 +104,8 @@ class AsyncSFTPHook:
 
         :return: whether it worked, and a sentence for the user.
         """
-        # Run in a thread, which has no event loop yet: a caller may be inside of one without knowing it.
-        answer: list[tuple[bool, str]] = []
-        thread = threading.Thread(target=lambda: answer.append(asyncio.run(self._try())), name="test_connection")
-        thread.start()
-        thread.join()
-        return answer[0]
+        return try_in_thread(self._try)
 
-    async def _try(self) -> tuple[bool, str]:
-        try:
-            async with self.connect() as client:
-                await client.realpath(".")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            return False, str(error) or type(error).__name__
-        return True, "Connection successfully tested"
+    async def _try(self) -> None:
+        async with self.connect() as client:
+            await client.realpath(".")

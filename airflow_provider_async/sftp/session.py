@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -305,10 +306,34 @@ async def open_connection(
         )
     except asyncssh.HostKeyNotVerifiable as error:
         raise asyncssh.HostKeyNotVerifiable(_explain_host_key(settings)) from error
+    except asyncssh.PermissionDenied as error:
+        raise asyncssh.PermissionDenied(_explain_refusal(settings, options.username)) from error
+    except socket.gaierror as error:
+        problem = f"Connection {settings.conn_id!r}: host {settings.host!r} is not found: {error.strerror}"
+        raise socket.gaierror(error.errno, problem) from error
+
+
+def _server(settings: SFTPSettings) -> str:
+    return f"Connection {settings.conn_id!r}: {settings.host} port {settings.port}"
+
+
+def _explain_refusal(settings: SFTPSettings, user: str) -> str:
+    """Say who was refused, and what was offered; a server says no more, so that nobody learns which names exist."""
+    offered = ["the password"] if settings.password is not None else []
+    if settings.private_key is not None:
+        offered.append("extra private_key")
+    elif settings.key_file is not None:
+        offered.append(f"the key in {str(settings.key_file)!r}")
+    elif settings.look_for_keys:
+        offered.append("keys of ~/.ssh or an agent")
+    with_what = " and ".join(offered) or "neither a password nor a key"
+    return (
+        f"{_server(settings)} refuses user {user!r} with {with_what}: correct the Connection's login, password or key"
+    )
 
 
 def _explain_host_key(settings: SFTPSettings) -> str:
-    server = f"Connection {settings.conn_id!r}: {settings.host} port {settings.port}"
+    server = _server(settings)
     if settings.host_key is not None:
         return f"{server} does not have the key in extra host_key: it was changed, or this is another server"
     return (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
-    from airflow_provider_async.sftp.connection import ConnectionFields
+    from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.sftp.operations import Operations
     from airflow_provider_async.sftp.session import SFTPSession
 

@@ -16,14 +16,18 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from benchmarks.support.clients import resident_kib
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 CONN_ID = "bench"
+
+
+#: Does some work, and returns how many rows it found.
+Client: TypeAlias = "Callable[[Work], int | Awaitable[int]]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +234,7 @@ async def in_workers(get: Callable[[], Awaitable[bytes]], work: Work) -> int:
     return sum(await asyncio.gather(*(worker() for _ in range(work.at_once))))
 
 
-CLIENTS: dict[str, Callable[[Work], int | Awaitable[int]]] = {
+CLIENTS: dict[str, Client] = {
     client.__name__: client
     for client in (
         linked_ours,
@@ -253,9 +257,8 @@ CLIENTS: dict[str, Callable[[Work], int | Awaitable[int]]] = {
 MOST_MODULES = 5
 
 
-def measured(name: str, work: Work) -> Outcome:
+def measured(client: Client, work: Work) -> Outcome:
     """Do some work, and measure what it takes."""
-    client = CLIENTS[name]
     with contextlib.suppress(OSError):
         # What was needed to get here is not the peak: from here on it is counted anew.
         Path("/proc/self/clear_refs").write_text("5")
@@ -272,15 +275,16 @@ async def result_of(work: Awaitable[int]) -> int:
     return await work
 
 
-def main(name: str, little: Work, work: Work) -> Outcome:
-    """Do very little, then the work."""
-    measured(name, little)
+def main(clients: Mapping[str, Client], name: str, *works: str) -> None:
+    """Do very little, then the work, and print what came of it."""
+    little, work = (Work(**json.loads(text)) for text in works)
+    measured(clients[name], little)
     modules = len(sys.modules)
-    outcome = measured(name, work)
+    outcome = measured(clients[name], work)
     if (imported := len(sys.modules) - modules) > MOST_MODULES:
         raise RuntimeError(f"{name} imported {imported} modules while it was measured")
-    return outcome
+    print(json.dumps(asdict(outcome)))
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(main(sys.argv[1], *(Work(**json.loads(text)) for text in sys.argv[2:4])))))
+    main(CLIENTS, *sys.argv[1:])

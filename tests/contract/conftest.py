@@ -4,19 +4,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import pytest
+from azure.core.credentials import AccessToken
 
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.http import HTTPClientPool
+from airflow_provider_async.msgraph import MSGraphClientPool
 from airflow_provider_async.sftp import SFTPClientPool
+from airflow_provider_async.smtp import SMTPClientPool
 from tests.http.conftest import Fields
 from tests.servers.sftp import AsyncsshServer, Proxy, asyncssh_server
+from tests.servers.smtp import FaultyServer, faulty_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import aiosmtplib
     import asyncssh
 
     from airflow_provider_async.core.pool import PoolStatistics
@@ -221,6 +227,44 @@ class SFTPHarness(Harness):
         return self.proxy.connections
 
 
+@dataclass
+class SMTPHarness(Harness):
+    """SMTPClientPool over a server that asks for a login."""
+
+    server: FaultyServer
+    name = "SMTPClientPool('smtp_default')"
+    secret = "sesame"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return SMTPClientPool(
+            connection=replace(self.server.connection(), login="alice", password=password or self.secret),
+            pool_size=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    def lease(self, pool: AnyPool) -> AbstractAsyncContextManager[object]:
+        assert isinstance(pool, SMTPClientPool)
+        return pool.get_smtp_client()
+
+    async def use(self, client: object) -> None:
+        await cast("aiosmtplib.SMTP", client).noop()
+
+    def cut(self) -> None:
+        self.server.cut()
+
+    @property
+    def logins(self) -> int:
+        return sum(command.startswith(b"AUTH") for command in self.server.books.commands)
+
+    @property
+    def open(self) -> int:
+        return len(self.server.open)
+
+
 class HTTPHarness(Harness):
     """HTTPClientPool over a server that answers everything, and counts its connections."""
 
@@ -247,7 +291,7 @@ class HTTPHarness(Harness):
 
     def pool(
         self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
-    ) -> HTTPClientPool:
+    ) -> AnyPool:
         return HTTPClientPool(
             connection=Fields(host="127.0.0.1", port=self.port, login="ali", password=password or self.secret),
             max_concurrency=size,
@@ -282,6 +326,50 @@ class HTTPHarness(Harness):
         return len(self._writers)
 
 
+class GraphHarness(HTTPHarness):
+    """MSGraphClientPool over the same server; its token is the secret."""
+
+    name = "MSGraphClientPool('msgraph_default')"
+
+    def pool(
+        self, *, size: int, acquire_timeout: float = 10.0, close_timeout: float = 10.0, password: str | None = None
+    ) -> AnyPool:
+        return MSGraphClientPool(
+            connection=Fields(host="127.0.0.1", port=self.port, schema="http"),
+            credential=OneToken(password or self.secret),
+            max_concurrency=size,
+            acquire_timeout=acquire_timeout,
+            close_timeout=close_timeout,
+            retry=SOON,
+        )
+
+    @asynccontextmanager
+    async def lease(self, pool: AnyPool) -> AsyncIterator[object]:
+        assert isinstance(pool, MSGraphClientPool)
+        async with pool._opened.lease() as transport:
+            await pool.sender._fetch_credentials()
+            yield pool.sender, transport
+
+
+@dataclass
+class OneToken:
+    """A credential of azure-identity's kind, with a token that everybody takes."""
+
+    token: str
+
+    async def get_token(self, *_: str, **__: object) -> AccessToken:
+        return AccessToken(self.token, int(time.time()) + 3600)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 @asynccontextmanager
 async def serving(harness: CoreHarness | HTTPHarness) -> AsyncIterator[Harness]:
     listener = await asyncio.start_server(harness.serve, "127.0.0.1", 0)
@@ -297,6 +385,10 @@ def core_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
     return serving(CoreHarness())
 
 
+def graph_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
+    return serving(GraphHarness())
+
+
 def http_harness(_: Path) -> AbstractAsyncContextManager[Harness]:
     return serving(HTTPHarness())
 
@@ -307,10 +399,16 @@ async def sftp_harness(folder: Path) -> AsyncIterator[Harness]:
         yield SFTPHarness(server, proxy)
 
 
-#: Those whose connections begin with a login; an HTTP client logs in with each request.
-LOGGING_IN = {"core": core_harness, "sftp": sftp_harness}
+@asynccontextmanager
+async def smtp_harness(_: Path) -> AsyncIterator[Harness]:
+    async with faulty_server(FaultyServer(password=SMTPHarness.secret)) as server:
+        yield SMTPHarness(server)
 
-HARNESSES = {**LOGGING_IN, "http": http_harness}
+
+#: Those whose connections begin with a login; an HTTP client logs in with each request.
+LOGGING_IN = {"core": core_harness, "sftp": sftp_harness, "smtp": smtp_harness}
+
+HARNESSES = {**LOGGING_IN, "http": http_harness, "msgraph": graph_harness}
 
 
 @pytest.fixture(params=[*HARNESSES.values()], ids=[*HARNESSES])

@@ -45,6 +45,16 @@ async def test_each_attempt_and_each_redirect_sends_the_whole_file(
     assert [request.body == file.read_bytes() for request in server.requests] == [True, True, True]  # noqa: ASYNC240
 
 
+async def test_a_connection_that_is_lost_while_it_is_sent_costs_nothing_of_it(
+    server: ScriptedServer, pool: HTTPClientPool, file: Path
+) -> None:
+    # aiohttp itself sends it again: the connection was kept, and may have been closed before.
+    server.on("/up", answer(), b"", answer("stored"))
+    await pool.upload("up", file)
+    assert (await pool.upload("up", file)).text() == "stored"
+    assert [request.body == file.read_bytes() for request in server.requests] == [True, True, True]  # noqa: ASYNC240
+
+
 async def test_a_post_is_tried_again_only_where_nothing_was_done(
     server: ScriptedServer, pool: HTTPClientPool, file: Path
 ) -> None:

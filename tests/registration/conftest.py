@@ -6,9 +6,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+from scripts.environments import ROOT, uv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +31,32 @@ def registered():
 
 print("tasks:", *registered().task_ids)
 """
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """The source distribution, and the wheel that was built from that alone."""
+
+    source: Path
+    wheel: Path
+
+
+def build(folder: Path) -> Distributions:
+    """Build both as ``make dist`` does."""
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
+    subprocess.run([uv(), "build", "--quiet", "--out-dir", folder, ROOT], check=True, env=environment)
+    (source,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return Distributions(source, wheel)
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture
+def wheel(distributions: Distributions) -> Path:
+    return distributions.wheel
 
 
 class CheckRegistration(Protocol):
@@ -54,6 +83,7 @@ def check_registration(tmp_path: Path) -> CheckRegistration:
         listed = run(interpreter, "-m", "airflow", "providers", "list", "--output", "json")
         providers = json.loads(listed[listed.index("[{") :])
         assert "apache-airflow-providers-async" in {provider["package_name"] for provider in providers}
+        assert "async_bridge.AsyncSmtpNotifier" in run(interpreter, "-m", "airflow", "providers", "notifications")
         assert "tasks: load" in run(interpreter, dag_file)
 
     return check

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import subprocess
-import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.environments import RELEASES, ROOT, find_python_for, uv
+from scripts.environments import RELEASES, find_python_for, uv
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import CheckRegistration
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
@@ -27,40 +27,12 @@ assert airflow.__version__
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the source distribution, and the wheel from that alone."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run([uv(), "build", "--quiet", "--out-dir", folder, ROOT], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
-
-
 def fresh_environment(folder: Path, version: str, what: list[str]) -> Path:
     """Make an environment with an Airflow and what is asked for, and return its interpreter."""
     subprocess.run([uv(), "venv", "--quiet", "--python", find_python_for(version), folder], check=True)
     interpreter = folder / "bin" / "python"
     RELEASES[version].install(interpreter, *what)
     return interpreter
-
-
-def test_the_wheel_adds_one_file_to_airflow(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-
-    assert [name for name in names if name.startswith("airflow/")] == ["airflow/providers/async_bridge.py"]
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {
-        "airflow",
-        "airflow_provider_async",
-        "apache_airflow_providers_async",
-    }
-
-
-def test_the_wheel_has_types_and_licence(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = {Path(name).name for name in archive.namelist()}
-
-    assert {"py.typed", "LICENSE", "NOTICE"} <= names
 
 
 @pytest.mark.parametrize("version", ["3.0.6", "3.3.2"])

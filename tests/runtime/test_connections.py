@@ -224,8 +224,11 @@ async def test_outside_a_task_the_environment_is_read(monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("outside")
 async def test_outside_a_task_a_missing_connection_is_just_that() -> None:
-    with pytest.raises(compat.not_found_error(), match="no_such"):
+    with pytest.raises(compat.not_found_error(), match="no_such") as raised:
         await get_connection("no_such")
+    (note,) = raised.value.__notes__
+    assert "Admin, Connections" in note
+    assert "AIRFLOW_CONN_NO_SUCH" in note
 
 
 @pytest.mark.usefixtures("outside")

@@ -91,6 +91,14 @@ def test_pools_and_failures_are_tables_with_headers(airflow: FakeAirflow, report
     expect(airflow.page.get_by_role("columnheader")).to_have_count(10)
 
 
+def test_a_limit_that_is_being_found_out_is_said_to_be(airflow: FakeAirflow, report: Report) -> None:
+    report["pools"][0]["auto"] = True
+    airflow.value = report
+    airflow.open()
+
+    expect(airflow.page.locator("#pools")).to_contain_text("60 of 64 (auto)")
+
+
 def test_nested_stages_are_indented(airflow: FakeAirflow, report: Report) -> None:
     report["stages"].append(report["stages"][0] | {"label": "insert", "depth": 1})
     airflow.value = report
