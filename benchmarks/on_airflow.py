@@ -196,7 +196,7 @@ def rows(medians: dict[str, Cost]) -> list[tuple[str, ...]]:
             duration(cost.workers),
             duration(cost.central),
             f"{cost.rows:,.0f}",
-            f"{cost.written / 1e6:,.1f} MB",
+            f"{cost.written / 1e3:,.0f} KB",
         )
         for dag_id, cost in medians.items()
     ]
