@@ -11,7 +11,7 @@ STAMP := .venv/.installed-with-$(notdir $(PYTHON))
 ENVIRONMENTS := $(BIN)/python scripts/environments.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-kiota test-versions test-lowest lint types docs bench system-test system-test-smoke dist audit wheel-check clean
+.PHONY: help install demo test test-kiota test-versions test-lowest lint types docs bench system-test stack-test system-test-smoke dist audit wheel-check clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,18 +63,23 @@ docs: $(STAMP)  ## build the documentation in docs/_build/html
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 bench: $(STAMP)  ## measure each performance claim, and draw the pictures in the documentation (an hour and a half)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers --group stack
 	@failed=0; \
-	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' rest.py graph.py auto.py shards.py smtp.py; do \
+	for script in core.py import_time.py task_overhead.py approaches.py 'sftp.py --save' 'published.py --save' 'on_airflow.py --save' rest.py graph.py auto.py shards.py smtp.py; do \
 	    echo "== benchmarks/$$script"; $(BIN)/python benchmarks/$$script || failed=1; \
 	done; exit $$failed
 
 system-test: $(STAMP)  ## run whole DAGs on every supported Airflow (SYSTEM_TEST_RUNS=3: three times)
 	@$(ENVIRONMENTS) system-test $(AIRFLOW_VERSION); code=$$?; $(BIN)/python -m system_tests.hazard_table; exit $$code
+	@[ -n "$(AIRFLOW_VERSION)" ] || $(MAKE) --no-print-directory stack-test
+
+stack-test: $(STAMP)  ## run DAGs on PostgreSQL, Redis and Celery workers, and kill each of them (ARGS='-m "not long"': a part)
+	@$(ENVIRONMENTS) system-test stack -- $(ARGS)
 
 system-test-smoke: $(STAMP)  ## a part of them: the oldest and the newest Airflow, nothing under core's own decorator
 	@$(ENVIRONMENTS) system-test 3.0.6 3.3.2 -- --ignore=system_tests/test_core.py -m "not long"
 	@$(ENVIRONMENTS) system-test 3.1.8 -- -k progress_page
+	@$(ENVIRONMENTS) system-test stack -- -m "not long"
 
 dist: $(STAMP)  ## build wheel, source distribution and a list of what they need (SBOM) into dist/, and check them
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group release

@@ -61,6 +61,7 @@ class Airflow:
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-system-test-")).resolve()
         (port,) = free_ports(1)
+        self.port = port
         self._migrated = migrated
         self._restarts = False
         self.client = AirflowClient(f"http://127.0.0.1:{port}")
@@ -106,6 +107,7 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "6",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "AIRFLOW__EDGE__API_URL": f"{url}/edge_worker/v1/rpcapi",
             DATABASE: self._database(LOCK_SECONDS),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             # The server answers 500 when SQLite is locked: a task asks again soon and often.

@@ -144,9 +144,13 @@ class AirflowClient:
         """Have the server build what tasks talk to: the first task would pay several seconds for it."""
         _checked(self._send("GET", "/execution/health"))
 
-    def dag_ids(self) -> set[str]:
-        """Ask for the DAGs that were found."""
-        return {dag["dag_id"] for dag in self._get("/dags", limit=100)["dags"]}
+    def dag_ids(self, **which: str) -> set[str]:
+        """
+        Ask for the DAGs that were found.
+
+        :param which: what the API selects them by, such as ``tags``
+        """
+        return {dag["dag_id"] for dag in self._get("/dags", limit=100, **which)["dags"]}
 
     def import_errors(self) -> str:
         """Ask for the tracebacks of DAG files that could not be imported."""
@@ -201,6 +205,14 @@ class AirflowClient:
         :param run_id: the run's id
         """
         return str(self._get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def run_states(self, dag_id: str) -> list[str]:
+        """
+        Ask for the states of all runs of a DAG.
+
+        :param dag_id: the DAG's id
+        """
+        return [str(run["state"]) for run in self._get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]]
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """

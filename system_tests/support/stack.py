@@ -49,6 +49,13 @@ SETTINGS = {
 }
 
 
+EDGE_SETTINGS = {
+    "AIRFLOW__EDGE__API_ENABLED": "True",
+    "AIRFLOW__EDGE__HEARTBEAT_INTERVAL": "5",
+    "AIRFLOW__EDGE__JOB_POLL_INTERVAL": "1",
+}
+
+
 @dataclass(frozen=True)
 class Stack:
     """
@@ -66,6 +73,11 @@ class Stack:
     warehouse: str
     redis: Redis | None
     xcoms: Path
+
+    @property
+    def warehouse_url(self) -> str:
+        """What SQLAlchemy connects to, to see what tasks have loaded."""
+        return self.postgres.url(self.warehouse)
 
     @property
     def workers(self) -> list[Component]:
@@ -100,6 +112,8 @@ def running_stack(
         }
         workers = {}
         redis = None
+        if executor == EDGE:
+            own |= EDGE_SETTINGS
         if executor == CELERY:
             redis = stack.enter_context(Redis())
             own |= {

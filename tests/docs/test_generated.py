@@ -40,7 +40,7 @@ def test_each_version_that_is_tested_has_a_row() -> None:
         *VERSIONS,
     ]
     assert generated.smoke_versions() <= set(RELEASES)
-    assert text.count("a part") == len(generated.smoke_versions()) > 0
+    assert text.count("a part") == len(generated.smoke_versions() - {"stack"}) > 0
 
 
 def test_what_is_said_of_versions_is_what_the_distribution_says() -> None:

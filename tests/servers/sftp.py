@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 START_SECONDS = 20
@@ -243,6 +244,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._budget = {"down": float("inf"), "up": float("inf")}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.cuts = 0
         self.port = 0
         self.most_connections = 0
@@ -263,8 +265,22 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def cut_one(self, chance: random.Random) -> bool:
+        """
+        Reset a connection, whichever it is, from any thread.
+
+        :return: whether there was one
+        """
+        open_now = [writer for writer in tuple(self._writers) if not writer.transport.is_closing()]
+        if not open_now or self._loop is None:
+            return False
+        self.cuts += 1
+        self._loop.call_soon_threadsafe(chance.choice(open_now).transport.abort)
+        return True
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
+        self._loop = asyncio.get_running_loop()
         listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = listener.sockets[0].getsockname()[1]
         try:
