@@ -118,15 +118,17 @@ def processor_seconds(pid: int) -> float:
     return sum(sum(each.cpu_times()[:4]) for each in (process, *process.children(recursive=True)))
 
 
-def measure(stack: Stack, dag_id: str, files: server.Files, results: Path, idle: Cost) -> Cost:
-    """Run a DAG once, check what it did, and return what it cost."""
+def measure(
+    stack: Stack, dag_id: str, files: server.Files, results: Path, *, before: Cost, idle: Cost
+) -> tuple[Cost, Cost]:
+    """Run a DAG once, check what it did, and return what it cost, and what the meters say."""
     for result in results.glob("*.json"):
         result.unlink()
     written_here = Path(f"{results}{files.folder}")
     shutil.rmtree(written_here, ignore_errors=True)
-    before = read(stack)
     seconds = run_seconds(stack.airflow, dag_id)
-    spent = read(stack).less(before)
+    after = read(stack)
+    spent = after.less(before)
     cost = Cost(**(asdict(spent.less(idle, spent.seconds)) | {"seconds": seconds}))
     if dag_id == MAPPED:
         written = server.sizes_in(written_here)
@@ -137,7 +139,7 @@ def measure(stack: Stack, dag_id: str, files: server.Files, results: Path, idle:
         count = len(files.sizes)
     if (done, size) != (count, sum(list(files.sizes.values())[:count])):
         raise RuntimeError(f"{dag_id} did {done} files of {size} bytes, not {count}")
-    return cost.times(len(files.sizes) / count)
+    return cost.times(len(files.sizes) / count), after
 
 
 def measure_all(options: argparse.Namespace) -> dict[str, list[Cost]]:
@@ -159,11 +161,12 @@ def measure_all(options: argparse.Namespace) -> dict[str, list[Cost]]:
             run_seconds(stack.airflow, OURS)
             before = read(stack)
             time.sleep(IDLE_SECONDS)
-            spent = read(stack).less(before)
+            meters = read(stack)
+            spent = meters.less(before)
             idle = spent.times(1 / spent.seconds)
             for number in range(1, options.rounds + 1):
                 for dag_id in APPROACHES:
-                    cost = measure(stack, dag_id, files, results, idle)
+                    cost, meters = measure(stack, dag_id, files, results, before=meters, idle=idle)
                     costs[dag_id].append(cost)
                     print(f"round {number}: {dag_id} {cost}", file=sys.stderr, flush=True)
                     if options.json:

@@ -79,7 +79,7 @@ def test_a_large_result_is_in_object_storage_and_nowhere_else(stack: Stack, tmp_
 
     (take,) = run.tasks("take")
     whole = (NEEDLE * (LARGE_BYTES // len(NEEDLE) + 1))[:LARGE_BYTES]
-    assert stack.airflow.client.returned(take) == hashlib.sha256(whole.encode()).hexdigest()
+    assert stack.airflow.client.returned(take) == {"digest": hashlib.sha256(whole.encode()).hexdigest()}
     stored = [path for path in stack.xcoms.rglob("*") if path.is_file() and NEEDLE in path.read_text()]
     assert [path.stat().st_size // LARGE_BYTES for path in stored] == [1]
     dump = stack.postgres.dump(stack.metadata)

@@ -86,8 +86,8 @@ def stack_large_result() -> None:
         return (NEEDLE * (LARGE_BYTES // len(NEEDLE) + 1))[:LARGE_BYTES]
 
     @task.async_python
-    async def take(text: str) -> str:
-        return hashlib.sha256(text.encode()).hexdigest()
+    async def take(text: str) -> dict[str, str]:
+        return {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
     take(cast("Any", give()))
 
