@@ -2,6 +2,8 @@
 """
 Whatever is killed, nothing is lost, and nothing is done twice but what was done since the last checkpoint.
 
+While the API server or its database is away, no checkpoint can be kept: what is done meanwhile may be done again.
+
 Each fault comes when files are being loaded in four shards, on the stack that all tests share.
 """
 
@@ -72,7 +74,8 @@ def check(name: str, run: LoadRun, files: Files, *, since: float, until: float |
     Wait for the end, and compare what was loaded.
 
     :param since: when the fault came, in seconds of the epoch
-    :param until: when a try could last have worked that was given up; by default when the fault came
+    :param until: when checkpoints could be kept again, or a try last have worked that was given up; by default when the
+        fault came
     """
     run.wait_for_state("success")
     run.check_that_all_was_loaded(files)
@@ -90,7 +93,7 @@ def check(name: str, run: LoadRun, files: Files, *, since: float, until: float |
 
 
 @pytest.mark.long
-def test_a_worker_whose_tasks_live_on_is_killed(stack: Stack, run: LoadRun, files: Files) -> None:
+def test_a_worker_is_killed(stack: Stack, run: LoadRun, files: Files) -> None:
     since = time.time()
     worker = stack.workers[0]
     worker.kill()
