@@ -12,7 +12,7 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
 from airflow_provider_async.get_provider_info import get_provider_info
-from scripts.environments import RELEASES, ROOT
+from scripts.environments import RELEASES, ROOT, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,11 +51,8 @@ def compatibility() -> str:
     """Return a table of the versions that are tested, in reStructuredText."""
     smoke = smoke_versions()
     rows: list[tuple[str, ...]] = []
-    for version, release in RELEASES.items():
-        if release.groups:
-            # The same Airflow, with more beside it.
-            continue
-        pythons = sorted(release.pythons, key=lambda python: int(python.partition(".")[2]))
+    for version in ("lowest", *VERSIONS):
+        pythons = sorted(RELEASES[version].pythons, key=lambda python: int(python.partition(".")[2]))
         if version == "lowest":
             rows.append((lowest_airflow(), ", ".join(pythons), "with the lower bound of each dependency", "", ""))
         else:

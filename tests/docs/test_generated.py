@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_async.get_provider_info import get_provider_info
-from scripts.environments import RELEASES, ROOT
+from scripts.environments import RELEASES, ROOT, VERSIONS
 from tests.docs.pages import DOCS, blocks, find, pages
 
 pytest.importorskip("docutils", reason="the tools for the documentation are not installed")
@@ -37,7 +37,7 @@ def test_each_version_that_is_tested_has_a_row() -> None:
 
     assert re.findall(r"\* - ([\d.]+)", text) == [
         generated.lowest_airflow(),
-        *(version for version in RELEASES if version[0].isdigit()),
+        *VERSIONS,
     ]
     assert generated.smoke_versions() <= set(RELEASES)
     assert text.count("a part") == len(generated.smoke_versions() - {"stack"}) > 0
@@ -49,7 +49,7 @@ def test_what_is_said_of_versions_is_what_the_distribution_says() -> None:
     classifiers = set(re.findall(r'"Programming Language :: Python :: (3\.\d+)"', pyproject))
     ordered = sorted(pythons, key=lambda python: int(python.partition(".")[2]))
 
-    newest = max(version for version in RELEASES if version[0].isdigit()).rpartition(".")[0]
+    newest = max(VERSIONS).rpartition(".")[0]
     said = f"Airflow {generated.lowest_airflow()} to {newest}, Python {ordered[0]} to {ordered[-1]}, Linux."
     assert classifiers == pythons
     assert said in find("compatibility").read_text()
