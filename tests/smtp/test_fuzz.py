@@ -27,8 +27,12 @@ async def test_nothing_is_lost_doubled_or_misreported_whatever_fails(seed: int) 
     assert complaints(await run_round(seed)) == []
 
 
-async def find() -> str:
-    """Return what the fuzzer has to say of a bug."""
+async def finds(kind: str = "") -> bool:
+    """
+    Tell whether the fuzzer has something to say of a bug.
+
+    :param kind: what its words begin with; by default anything.
+    """
     for seed in range(TELLING_ROUNDS):
         try:
             # A round takes a fraction of a second, unless something is waited for that never comes.
@@ -36,9 +40,9 @@ async def find() -> str:
                 found = complaints(await run_round(seed))
         except TimeoutError:
             found = ["it hangs"]
-        if found:
-            return " ".join(found)
-    return ""
+        if any(one.startswith(kind) for one in found):
+            return True
+    return False
 
 
 async def test_an_answer_that_is_given_to_another_recipient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +50,7 @@ async def test_an_answer_that_is_given_to_another_recipient_is_found(monkeypatch
         return right(transaction, (index + 1) % len(transaction.to_recipients))
 
     monkeypatch.setattr(courier, "verdict", wrong)
-    assert "misreported" in await find()
+    assert await finds("misreported")
 
 
 async def test_an_answer_that_is_given_to_the_next_mail_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +63,7 @@ async def test_an_answer_that_is_given_to_the_next_mail_is_found(monkeypatch: py
             self._owed.popleft()
 
     monkeypatch.setattr(Dialogue, "begin", wrong)
-    assert await find()
+    assert await finds()
 
 
 async def test_a_mail_that_is_sent_again_without_need_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,12 +72,12 @@ async def test_a_mail_that_is_sent_again_without_need_is_found(monkeypatch: pyte
         return (None if status == "unknown" else status), reply
 
     monkeypatch.setattr(courier, "verdict", wrong)
-    assert "mailed twice" in await find()
+    assert await finds("mailed twice")
 
 
 async def test_a_mail_that_is_sent_to_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Transaction, "is_accepted", True)
-    assert "a mail to nobody" in await find()
+    assert await finds("a mail to nobody")
 
 
 async def test_a_dot_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +88,7 @@ async def test_a_dot_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch)
             right(self, command, owed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Dialogue, "_ask", wrong)
-    assert await find()
+    assert await finds()
 
 
 async def test_a_mail_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,4 +103,4 @@ async def test_a_mail_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch
         wrong(self, is_blamed=is_blamed)
 
     monkeypatch.setattr(Dialogue, "_end_all", hardly)
-    assert await find()
+    assert await finds()
