@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_async.runtime import leftovers
+from airflow_provider_async.runtime.garbage import sparing_what_is_loaded
 from airflow_provider_async.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Runner(Generic[T]):
             interrupt=self._interrupter(),
         )
         try:
-            with self._signals(), watchdog:
+            with self._signals(), sparing_what_is_loaded(), watchdog:
                 self._main = task = loop.create_task(main())
                 self._loop = loop
                 if self._stop is not None:  # told so before there was a loop
