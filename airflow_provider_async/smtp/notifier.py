@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import copy_context
+from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -209,7 +210,10 @@ class AsyncSmtpNotifier(BaseNotifier):
 
 def _without_secrets(value: object) -> object:
     """Mask in a value what Airflow masks in logs: the text of an error may have a password in it."""
-    return value if hasattr(value, "__html__") else compat.redact(str(value))
+    if hasattr(value, "__html__"):
+        return value
+    # The state of a task is one of an enumeration, whose members call themselves by its name, too.
+    return compat.redact(str(value.value if isinstance(value, Enum) else value))
 
 
 def _read(path: str) -> str:

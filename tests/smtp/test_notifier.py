@@ -7,6 +7,7 @@ import asyncio
 import logging
 import tempfile
 import threading
+from enum import Enum
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,20 @@ def failed(**values: object) -> Any:  # noqa: ANN401 - a context is what it is
     )
     context = {"dag": DAG("orders", schedule=None), "run_id": "manual__1", "ti": ti, "exception": KeyError("<id>")}
     return context | values
+
+
+class State(str, Enum):  # noqa: UP042 - StrEnum is a text all through
+    """As Airflow's own, whose members are texts and say their class as well."""
+
+    FAILED = "failed"
+
+
+def test_a_state_is_called_by_its_name_alone(mailbox: Mailbox) -> None:
+    context = failed()
+    context["ti"].state = State.FAILED
+    AsyncSmtpNotifier("ops@example.com")(context)
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "orders.load: failed"
 
 
 def test_a_failed_task_is_told_of_with_what_is_known(mailbox: Mailbox) -> None:
