@@ -120,7 +120,7 @@ class Response:
 def _decode(kind: Any, body: bytes) -> Any:  # noqa: ANN401 - JSON
     if len(body) < _LARGE_BYTES or not gc.isenabled():
         return _decoder(kind).decode(body)
-    # Nothing of what is being made is garbage yet: to look for it, again and again, is a sixth of a page's cost.
+    # Nothing of what is being made is garbage yet: to look for it, again and again, is a sixth of decoding a page.
     gc.disable()
     try:
         return _decoder(kind).decode(body)
