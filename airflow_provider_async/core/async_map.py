@@ -304,8 +304,7 @@ class AsyncMap(Generic[T, R]):
     def _leave(self) -> None:
         """Have the running worker count no more: the limit was lowered, and it ends."""
         # At once, lest others take it for one that goes on. Whoever waits for room has its chance.
-        if (worker := asyncio.current_task()) is not None:
-            self._workers.discard(worker)
+        self._workers -= {asyncio.current_task()}
         self._let_one_in()
 
     def _end_of_items(self) -> None:
