@@ -171,7 +171,7 @@ class Spool:
                 endings = (_WAITING,)
 
     def _batch(self, *endings: str) -> dict[str, tuple[Path, Mail]]:
-        """Read mails, by what their results are told apart: of two with the same Message-ID, one is for the next batch."""
+        """Read mails, by what tells their results apart: of two with one Message-ID, one is for the next batch."""
         batch: dict[str, tuple[Path, Mail]] = {}
         for path in self._paths(*endings):
             try:

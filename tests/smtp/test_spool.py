@@ -57,10 +57,20 @@ class Server:
 class Stuck(Server):
     """Takes one mail, and then no more."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stuck = asyncio.Event()
+
     async def send_many(self, messages: Iterable[Mail], *, raise_on: None) -> AsyncIterator[SendResult]:
         async for result in super().send_many(messages, raise_on=raise_on):
             yield result
             self.gate.clear()
+            self.is_stuck.set()
+
+
+def open_files() -> dict[Path, int]:
+    """Find this process' descriptors, by what they are of."""
+    return {fd.resolve(): int(fd.name) for fd in Path("/proc/self/fd").iterdir()}
 
 
 @pytest.fixture
@@ -165,8 +175,7 @@ async def test_who_is_killed_while_sending_leaves_what_was_not_sent(spool: Spool
     stuck, server = Stuck(), Server()
     waiting = [spool.put(mail_to(f"jane{number}")) for number in range(3)]
     delivery = asyncio.create_task(spool.deliver(waiting[2], stuck.connect))
-    while stuck.gate.is_set():
-        await asyncio.sleep(0)
+    await stuck.is_stuck.wait()
     assert [path.exists() for path in waiting] == [False, True, True]
     delivery.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -190,8 +199,7 @@ async def test_a_process_that_was_forked_meanwhile_does_not_keep_the_lock(spool:
     server = Server()
     waiting = spool.put(mail_to("jane"))
     with spool._lock():
-        (handle,) = (int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == spool.folder / "lock")
-        inherited = os.dup(handle)
+        inherited = os.dup(open_files()[spool.folder / "lock"])
     try:
         await spool.deliver(waiting, server.connect, until=asyncio.get_running_loop().time() + 5)
     finally:
