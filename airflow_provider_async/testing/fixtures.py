@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.testing.http import HTTPServer
+    from airflow_provider_async.testing.msgraph import GraphServer
     from airflow_provider_async.testing.sftp import SFTPServer
+    from airflow_provider_async.testing.smtp import SMTPServer
 
-__all__ = ["http_server", "sftp_server"]
+__all__ = ["graph_server", "http_server", "sftp_server", "smtp_server"]
 
 
 @pytest.fixture
@@ -41,4 +43,22 @@ def http_server() -> Iterator[HTTPServer]:
     from airflow_provider_async.testing.http import HTTPServer
 
     with running_in_a_thread(HTTPServer().running()) as server:
+        yield server
+
+
+@pytest.fixture
+def graph_server() -> Iterator[GraphServer]:
+    """Run a Microsoft Graph server, empty at first, with the Entra that gives its tokens."""
+    from airflow_provider_async.testing.msgraph import GraphServer
+
+    with running_in_a_thread(GraphServer().running()) as server:
+        yield server
+
+
+@pytest.fixture
+def smtp_server() -> Iterator[SMTPServer]:
+    """Run an SMTP server that keeps the mails that it takes, for whoever sends them."""
+    from airflow_provider_async.testing.smtp import SMTPServer
+
+    with running_in_a_thread(SMTPServer().running()) as server:
         yield server
