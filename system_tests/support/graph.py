@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from airflow_provider_async.testing.msgraph import GraphServer
     from system_tests.support.airflow import Airflow
     from system_tests.support.client import TaskInstance
-    from tests.msgraph.server_core import GraphServer
-    from tests.msgraph.server_entra import Entra
+    from tests.msgraph.server_entra import FullEntra
 
 WITHIN_SECONDS = 300
 
 
 @contextmanager
-def running_in_a_thread(folder: Path) -> Iterator[tuple[GraphServer, Entra]]:
+def running_in_a_thread(folder: Path) -> Iterator[tuple[GraphServer, FullEntra]]:
     """Run the servers beside the test, which waits for Airflow meanwhile."""
     stack = AsyncExitStack()
 
-    async def start() -> tuple[GraphServer, Entra]:
+    async def start() -> tuple[GraphServer, FullEntra]:
         server = await stack.enter_async_context(graph_server())
         tls = Certificate.make().context(folder)
         return server, await stack.enter_async_context(entra_server(server.tokens, tls=tls))
