@@ -8,6 +8,7 @@ so that tests need not be async.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,10 +48,13 @@ def http_server() -> Iterator[HTTPServer]:
 
 
 @pytest.fixture
-def graph_server() -> Iterator[GraphServer]:
+def graph_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphServer]:
     """Run a Microsoft Graph server, empty at first, with the Entra that gives its tokens."""
     from airflow_provider_async.testing.msgraph import GraphServer
 
+    # azure-identity asks for tokens through the proxy that the environment names.
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, ",".join(["127.0.0.1", "localhost", os.environ.get(name, "")]))
     with running_in_a_thread(GraphServer().running()) as server:
         yield server
 

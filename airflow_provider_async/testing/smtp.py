@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from email.message import EmailMessage
 
-__all__ = ["Fault", "Received", "SMTPServer", "Step"]
+__all__ = ["Received", "SMTPServer", "Step"]
 
 #: Where something goes wrong: when a client connects, at a command, or when the whole mail is there (``DOT``).
 Step: TypeAlias = Literal["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "DOT", "RSET", "NOOP", "QUIT"]
@@ -77,13 +77,14 @@ class SMTPServer:
     """
     A server on a free port of the loopback.
 
-    It offers PIPELINING, 8BITMIME, SMTPUTF8 and SIZE, and what the parameters say.
+    It offers PIPELINING, 8BITMIME, SMTPUTF8 and SIZE, with a login AUTH PLAIN and AUTH LOGIN, and STARTTLS if it is
+    encrypted so.
 
     :param encryption: ``tls`` from the first byte on, ``starttls``, without which it takes no mail, or ``none``.
     :param login: a user's name; without one, nobody has to log in, nor can.
     :param password: the user's password.
     :param max_bytes: no mail may be larger.
-    :param offers: extensions.
+    :param offers: fewer extensions, for clients that must do without: beside SIZE, it knows no more than these three.
     :ivar received: the mails that were taken, in their order.
     :ivar connections: how many connections there were.
     :ivar most_connections: how many there were at once, at the most.
@@ -111,7 +112,7 @@ class SMTPServer:
         self.connections = 0
         self.most_connections = 0
         self.logins = 0
-        self.tls: ssl.SSLContext | None = None
+        self._tls: ssl.SSLContext | None = None
         self._certificate: Path | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -225,7 +226,7 @@ class SMTPServer:
         """Run it, until the block is left; then an error of the server itself is raised."""
         self._loop = asyncio.get_running_loop()
         with self._certified():
-            tls = self.tls if self.encryption == "tls" else None
+            tls = self._tls if self.encryption == "tls" else None
             listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=tls, backlog=256, limit=1 << 16)
             self.port = listener.sockets[0].getsockname()[1]
             try:
@@ -248,7 +249,7 @@ class SMTPServer:
             return
         with tempfile.TemporaryDirectory(prefix="smtp-server-") as folder:
             self._certificate = self_signed(Path(folder))
-            self.tls = server_context(self._certificate)
+            self._tls = server_context(self._certificate)
             yield
 
     def _cut(self) -> None:
@@ -275,11 +276,11 @@ class SMTPServer:
         finally:
             del self._open[task]
 
-    def fault_at(self, step: Step) -> Fault:
+    def _fault_at(self, step: Step) -> Fault:
         """Return what goes wrong at a step this time, if anything does."""
         return self._faults[step].pop(0) if self._faults[step] else Fault()
 
-    def refusal_of(self, recipient: str) -> str | None:
+    def _refusal_of(self, recipient: str) -> str | None:
         """Return the answer by which a recipient is refused this time, if it is."""
         deferrals = self._deferred[recipient.lower()]
         return deferrals.pop(0) if deferrals else self._rejected.get(recipient.lower())

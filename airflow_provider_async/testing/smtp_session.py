@@ -87,10 +87,10 @@ class Session:
         await self._answer(step, "250 mail.example")
 
     async def _starttls(self, step: Step, _: str) -> None:
-        if not self._needs_tls or self._server.tls is None:
+        if not self._needs_tls or self._server._tls is None:
             await self._say("503 5.5.1 there is no STARTTLS now")
         elif await self._answer(step, "220 2.0.0 go ahead"):
-            await self._writer.start_tls(self._server.tls)
+            await self._writer.start_tls(self._server._tls)
             self._is_encrypted = True
             # RFC 3207, section 4.2: nothing that was said before counts.
             self._forget()
@@ -146,7 +146,7 @@ class Session:
             await self._say("503 5.5.1 MAIL comes first")
         elif recipient is None:
             await self._say("501 5.5.4 RCPT TO:<address>")
-        elif (refusal := self._server.refusal_of(recipient[1])) is not None:
+        elif (refusal := self._server._refusal_of(recipient[1])) is not None:
             await self._say(refusal)
         elif await self._answer(step, f"250 2.1.5 to {recipient[1]}"):
             self._recipients.append(recipient[1])
@@ -164,7 +164,7 @@ class Session:
                 await self._say("552 5.3.4 too large")
                 return
             mail = Received(sender, recipients, content, self._login, self._is_encrypted, self._number)
-            fault = self._server.fault_at("DOT")
+            fault = self._server._fault_at("DOT")
             if fault.is_taken or not (fault.is_lost or fault.answer):
                 self._server.received.append(mail)
             await self._answer("DOT", "250 2.0.0 taken", fault=fault)
@@ -208,7 +208,7 @@ class Session:
 
         :raises ConnectionAbortedError: if the connection ends instead.
         """
-        fault = fault or self._server.fault_at(step)
+        fault = fault or self._server._fault_at(step)
         if fault.delay_seconds:
             await self._writer.drain()
             await asyncio.sleep(fault.delay_seconds)
