@@ -30,8 +30,8 @@ PAGE_SIZE = 100
 
 
 @pytest.fixture(scope="module")
-def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphServer]:
-    with serving_graph(airflow, tmp_path_factory.mktemp("entra")) as running:
+def server(airflow: Airflow) -> Iterator[GraphServer]:
+    with serving_graph(airflow) as running:
         running.collection("users", make_users(USERS))
         running.collection("groups", make_groups(GROUPS))
         airflow.wait_for_dags("load_users", "read_groups")

@@ -32,8 +32,8 @@ IN_FLIGHT = 32
 
 
 @pytest.fixture(scope="module")
-def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphServer]:
-    with serving_graph(airflow, tmp_path_factory.mktemp("entra")) as running:
+def server(airflow: Airflow) -> Iterator[GraphServer]:
+    with serving_graph(airflow) as running:
         airflow.wait_for_dags("follow_users", "download_drive")
         yield running
 

@@ -178,6 +178,17 @@ def test_a_client_that_blocks_can_be_cut_off(smtp_server: SMTPServer) -> None:
     assert [(mail.sender, mail.content) for mail in smtp_server.received] == [("", b"Subject: one\r\n\r\n.\r\n")]
 
 
+def test_an_old_client_sends_long_lines_and_too_much(smtp_server: SMTPServer) -> None:
+    content = b"x" * 200_000 + b"\r\n"
+    smtp_server.max_bytes = len(content)
+    with smtplib.SMTP("127.0.0.1", smtp_server.port, local_hostname="client") as client:
+        client.helo()
+        client.sendmail("shop@example.com", ["ann@example.com"], content)
+        with pytest.raises(smtplib.SMTPDataError, match="552"):
+            client.sendmail("shop@example.com", ["ann@example.com"], content + b"x\r\n")
+    assert [mail.content for mail in smtp_server.received] == [content]
+
+
 def test_a_task_that_sends_mail_is_tested(smtp_server: SMTPServer) -> None:
     async def remind(addresses: list[str]) -> SendReport:
         async with SMTPClientPool("mail") as pool:
