@@ -14,7 +14,7 @@ from airflow_provider_async.http.paginator import Paginator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 __all__ = ["MOST_EMPTY_PAGES", "paginate"]

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.auth import AuthFunction
     from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.client import Check, Params

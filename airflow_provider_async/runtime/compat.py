@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Connection
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
     class StateStore(Protocol):
         """What Airflow 3.3 puts into a task's context as ``task_state_store``."""
