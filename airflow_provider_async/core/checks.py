@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["check_above_zero", "check_at_least", "check_concurrency"]
 
 
-def check_at_least(least: int, *, whose: str = "", **arguments: float | None) -> None:
+def check_at_least(least: int, whose: str = "", /, **arguments: float | None) -> None:
     """
     Check arguments, which are given by name.
 

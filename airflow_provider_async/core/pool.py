@@ -95,9 +95,9 @@ class Pool(Generic[R, V]):
         clock: Callable[[], float] = time.monotonic,
         name: str = "pool",
     ) -> None:
-        check_at_least(1, whose=name, size=size, leases=leases, limit=limit, max_uses=max_uses)
-        check_at_least(0, whose=name, acquire_timeout=acquire_timeout, close_timeout=close_timeout)
-        check_at_least(0, whose=name, max_idle=max_idle, max_lifetime=max_lifetime)
+        check_at_least(1, name, size=size, leases=leases, limit=limit, max_uses=max_uses)
+        check_at_least(0, name, acquire_timeout=acquire_timeout, close_timeout=close_timeout)
+        check_at_least(0, name, max_idle=max_idle, max_lifetime=max_lifetime)
         if after_cancel not in ("keep", "discard"):
             raise ValueError(f"{name}: after_cancel must be 'keep' or 'discard', not {after_cancel!r}")
         self.name = name
@@ -184,7 +184,7 @@ class Pool(Generic[R, V]):
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        check_at_least(1, whose=self.name, limit=limit)
+        check_at_least(1, self.name, limit=limit)
         self._slots.limit = limit
         self._attached.set_limit(limit)
         if self._state == "open":

@@ -23,7 +23,7 @@ def test_the_first_number_that_is_too_small_is_named() -> None:
     with pytest.raises(ValueError, match=r"^leases must be at least 1, not 0$"):
         check_at_least(1, size=1, leases=0, limit=-1)
     with pytest.raises(ValueError, match=r"^sftp_default: max_idle must be at least 0, not nan$"):
-        check_at_least(0, whose="sftp_default", max_idle=math.nan)
+        check_at_least(0, "sftp_default", max_idle=math.nan)
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan])
