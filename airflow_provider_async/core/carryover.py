@@ -23,7 +23,7 @@ from airflow_provider_async.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
 __all__ = ["Carryover", "Carryovers", "Place", "carrying_on_by", "check_cursor_name", "current_carryovers"]
 

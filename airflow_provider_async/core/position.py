@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_async.core.resume import check_name, current_checkpoints
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.cursor import CursorCheckpoint
     from airflow_provider_async.core.resume import Checkpoints
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Position"]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
     from airflow_provider_async.core.keys import Key
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
 __all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.position import Position
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pages import Paginator
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 

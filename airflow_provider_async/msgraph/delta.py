@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_async.core.carryover import Carryover, Carryovers
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Delta"]
 

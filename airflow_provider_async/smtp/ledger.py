@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.journal import MOST_BEGUN
 from airflow_provider_async.core.keys import KeySet, hash_key, plain_key
 from airflow_provider_async.core.resume import check_name, current_checkpoints
@@ -54,8 +55,7 @@ class Ledger:
     """
 
     def __init__(self, name: str, *, window: int, release: Callable[[Delivery], None]) -> None:
-        if window < 1:
-            raise ValueError(f"window must be at least 1, not {window}")
+        check_at_least(1, window=window)
         self.name = check_name(name)
         self._window = window
         self._release = release

@@ -20,7 +20,7 @@ from tests.core.memory_store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 def run(store: MemoryStore, place: int, *, identity: str = "task", fresh: bool | Collection[str] = False) -> Carryovers:

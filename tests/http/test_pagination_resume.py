@@ -21,8 +21,8 @@ from tests.core.memory_store import MemoryStore
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, URL, Family, ModelServer, StatusError
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
 
 
 class Stop(Exception):

@@ -64,7 +64,7 @@ async def test_limits_and_lists_stand_in_extras() -> None:
         allowed_hosts="a.example, b.example:8443", scopes=["x/.default"], max_concurrency="7", rate=3, drive_id="d"
     )
     assert options.http.allowed_hosts == ("a.example", "b.example:8443")
-    assert (options.scopes, options.drive_id) == (("x/.default",), "d")
+    assert options.scopes == ("x/.default",)
     assert (options.http.max_concurrency, options.http.rate) == (7, 3)
 
 

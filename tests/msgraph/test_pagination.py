@@ -16,7 +16,7 @@ from airflow_provider_async import resumable
 from airflow_provider_async.errors import AsyncProviderError, GraphError, PaginationError, UnsafeURL
 from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, Paging, error, throttled
 from tests.http.conftest import scripted_server
-from tests.msgraph.conftest import make_pool
+from tests.msgraph.conftest import SOON, make_pool
 from tests.msgraph.server import graph_server, make_messages, make_users
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def pagings(draw: st.DrawFn) -> Paging:
 @given(
     paging=pagings(),
     count=st.integers(0, 14),
-    faults=st.lists(st.sampled_from(FAULTS), max_size=5),
+    faults=st.lists(st.sampled_from(FAULTS), max_size=SOON.attempts - 1),
     prefetch=st.integers(0, 2),
     asks_for_count=st.booleans(),
 )
