@@ -84,6 +84,8 @@ class TLSRecorder(Recorder):
 def test_both_do_the_same(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
+    if not hasattr(SmtpHook, "_build_ssl_context"):
+        pytest.skip("this SmtpHook checks no certificate after STARTTLS, and takes no token of the Connection")
     fields = dict(CASES[case])
     extra = json.dumps(fields.pop("extra"))
     connection = Connection(conn_id="parity", conn_type="smtp", host="mail.example", extra=extra, **fields)
