@@ -7,14 +7,12 @@ import asyncio
 import tempfile
 from collections import defaultdict
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from email import message_from_bytes
-from email.policy import default
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_async.testing.certificates import self_signed, server_context
 from airflow_provider_async.testing.connection import Connection
+from airflow_provider_async.testing.smtp_session import Fault, Received, Session, Step
 
 if TYPE_CHECKING:
     import ssl
@@ -22,55 +20,6 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
 __all__ = ["Received", "SMTPServer", "Step"]
-
-#: Where something goes wrong: when a client connects, at a command, or when the whole mail is there (``DOT``).
-Step: TypeAlias = Literal["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "DOT", "RSET", "NOOP", "QUIT"]
-
-#: RFC 5321, section 3.8: with this answer, a server hangs up.
-CLOSING = "421"
-
-
-@dataclass(frozen=True)
-class Received:
-    """
-    A mail that was taken.
-
-    :param sender: of the envelope; empty for none.
-    :param recipients: of the envelope: those that were not refused.
-    :param content: its bytes.
-    :param login: who sent it, if somebody logged in.
-    :param is_encrypted: whether it came over TLS.
-    :param connection: which connection it came on, counted from 1.
-    """
-
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes = field(repr=False)
-    login: str | None = None
-    is_encrypted: bool = False
-    connection: int = 0
-
-    @property
-    def message(self) -> EmailMessage:
-        """The mail, parsed; its lines end as Python's do."""
-        return message_from_bytes(self.content.replace(b"\r\n", b"\n"), policy=default)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """
-    What goes wrong at a step.
-
-    :param answer: instead of the right one, such as ``451 4.3.0 try again``; ``None`` for the right one, if any.
-    :param is_lost: the connection ends without an answer.
-    :param is_taken: the mail is taken all the same.
-    :param delay_seconds: how long the answer takes.
-    """
-
-    answer: str | None = None
-    is_lost: bool = False
-    is_taken: bool = False
-    delay_seconds: float = 0.0
 
 
 class SMTPServer:
@@ -257,8 +206,6 @@ class SMTPServer:
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from airflow_provider_async.testing.smtp_session import Session
-
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a connection is served in a task")

@@ -7,14 +7,67 @@ import asyncio
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING
-
-from airflow_provider_async.testing.smtp import CLOSING, Received
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import default
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from airflow_provider_async.testing.smtp import Fault, SMTPServer, Step
+    from email.message import EmailMessage
 
-__all__ = ["Session"]
+    from airflow_provider_async.testing.smtp import SMTPServer
+
+__all__ = ["Fault", "Received", "Session", "Step"]
+
+#: Where something goes wrong: when a client connects, at a command, or when the whole mail is there (``DOT``).
+Step: TypeAlias = Literal["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "DOT", "RSET", "NOOP", "QUIT"]
+
+#: RFC 5321, section 3.8: with this answer, a server hangs up.
+_CLOSING = "421"
+
+
+@dataclass(frozen=True)
+class Received:
+    """
+    A mail that was taken.
+
+    :param sender: of the envelope; empty for none.
+    :param recipients: of the envelope: those that were not refused.
+    :param content: its bytes.
+    :param login: who sent it, if somebody logged in.
+    :param is_encrypted: whether it came over TLS.
+    :param connection: which connection it came on, counted from 1.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes = field(repr=False)
+    login: str | None = None
+    is_encrypted: bool = False
+    connection: int = 0
+
+    @property
+    def message(self) -> EmailMessage:
+        """The mail, parsed; its lines end as Python's do."""
+        return message_from_bytes(self.content.replace(b"\r\n", b"\n"), policy=default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """
+    What goes wrong at a step.
+
+    :param answer: instead of the right one, such as ``451 4.3.0 try again``; ``None`` for the right one, if any.
+    :param is_lost: the connection ends without an answer.
+    :param is_taken: the mail is taken all the same.
+    :param delay_seconds: how long the answer takes.
+    """
+
+    answer: str | None = None
+    is_lost: bool = False
+    is_taken: bool = False
+    delay_seconds: float = 0.0
+
 
 _PATH = re.compile(r"<([^>]*)>(.*)")
 _SIZE = re.compile(r"\bSIZE=(\d+)", re.IGNORECASE)
@@ -220,7 +273,7 @@ class Session:
     async def _say(self, *lines: str) -> None:
         self._writer.write("".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape"))
         await self._writer.drain()
-        if lines[-1].startswith(CLOSING):
+        if lines[-1].startswith(_CLOSING):
             self._is_over = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from airflow_provider_async.testing import in_task, run_task
@@ -95,6 +96,7 @@ def test_the_examples_of_mail_pass(guide_to_testing: dict[str, Any], smtp_server
 GRAPH_TESTS = ["all_pages_are_read", "what_was_removed_is_told"]
 
 
+@pytest.mark.skipif(aiohttp.__version__.startswith("3.10."), reason="this aiohttp leaves sockets of TLS unclosed")
 @pytest.mark.parametrize("name", GRAPH_TESTS)
 def test_an_example_of_graph_passes(name: str, guide_to_testing: dict[str, Any], graph_server: GraphServer) -> None:
     guide_to_testing[f"test_{name}"](graph_server)

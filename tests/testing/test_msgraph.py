@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from airflow_provider_async.core.retry import Retry
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest_plugins = ["airflow_provider_async.testing.fixtures"]
+
+pytestmark = pytest.mark.skipif(
+    aiohttp.__version__.startswith("3.10."), reason="this aiohttp leaves sockets of TLS unclosed"
+)
 
 #: Waits that nobody notices.
 SOON = Retry(attempts=5, initial_seconds=0.01, max_seconds=0.02, budget_seconds=20)

@@ -100,19 +100,16 @@ class GraphServer:
 
         :param extras: such as ``max_requests``; ``None`` leaves out one that would be there.
         """
-        given = {} if self.scheme == "http" else self._entra_extras()
+        has_entra = self.scheme == "https"
+        given = self._entra_extras() if has_entra else {}
         known = {name: value for name, value in {**given, **extras}.items() if value is not None}
-        login, password = (None, None) if self.scheme == "http" else (CLIENT_ID, SECRET)
+        login, password = (CLIENT_ID, SECRET) if has_entra else (None, None)
         return Connection("127.0.0.1", self.port, login, password, known, schema=self.scheme, conn_id="msgraph_test")
 
     def _entra_extras(self) -> dict[str, object]:
-        verify = str(self._certificate)
-        return {
-            "tenant_id": TENANT,
-            "authority": self.origin,
-            "verify": verify,
-            "disable_instance_discovery": True,
-        }
+        certificate = str(self._certificate)
+        extras: dict[str, object] = {"tenant_id": TENANT, "authority": self.origin, "verify": certificate}
+        return extras | {"disable_instance_discovery": True}
 
     def collection(self, path: str, content: Iterable[Row] | None = None) -> list[Row]:
         """
@@ -189,11 +186,7 @@ class GraphServer:
             yield server_context(self._certificate)
 
     async def handle(self, request: GraphRequest) -> GraphAnswer:
-        """
-        Answer a request, or a part of a batch.
-
-        :param request: whether it comes from a client or not.
-        """
+        """Answer a request, or a part of a batch."""
         request = replace(request, at=asyncio.get_running_loop().time())
         self.seen.append(request)
         answer = await self._answer(request)
