@@ -55,6 +55,11 @@ class Position:
         if self._cursor is not None:
             self._cursor.set(value)
 
+    async def keep_up(self) -> None:
+        """Wait while what is done cannot be kept."""
+        if self._checkpoints is not None:
+            await self._checkpoints.hold.wait()
+
     def close(self) -> None:
         """Let another piece of work have the name. What an error has ended is saved at once."""
         if self._checkpoints is not None and self._cursor is not None:

@@ -248,6 +248,8 @@ class Pagination(Generic[T]):
         if self._closed:
             raise self._closed_error()
         assert self._prefetch is not None  # noqa: S101 - made at the beginning
+        if self._position is not None:
+            await self._position.keep_up()
         self._number = self._at.pages + 1
         began = self._work.clock()
         task = await self._prefetch.get(request)

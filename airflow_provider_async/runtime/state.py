@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
-from airflow_provider_async.core.resume import CHECKPOINT_SECONDS, Checkpoints, resuming_by
+from airflow_provider_async.core.resume import CHECKPOINT_SECONDS, PATIENCE_SECONDS, Checkpoints, resuming_by
 from airflow_provider_async.runtime import compat
 from airflow_provider_async.runtime.comms import one_request_at_a_time
 from airflow_provider_async.runtime.stores import TaskInstanceName, TaskName, find_cursor_store, find_store
@@ -107,6 +107,7 @@ def _checkpoints_of(context: Mapping[str, Any]) -> Checkpoints:
         identity="/".join(name.segments()),
         attempt=ti.try_number,
         save_seconds=conf.getfloat("async", "checkpoint_seconds", fallback=CHECKPOINT_SECONDS),
+        patience_seconds=conf.getfloat("async", "checkpoint_patience_seconds", fallback=PATIENCE_SECONDS),
         is_first=compat.is_first_start(context),
         fresh=_fresh_start(context),
     )

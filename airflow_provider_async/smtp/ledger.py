@@ -154,8 +154,9 @@ class Ledger:
 
     @property
     def _should_write(self) -> bool:
-        # Half a window at a time: the connections are busy with the other half while this one is written.
-        return len(self._out) * 2 <= self._window or (self._has_place and self._is_dry())
+        # A third of a window at a time: the connections are busy with the rest while it is written. With half of one,
+        # they wait where a server takes 2,000 mails a second and a write 20 ms; with less, there are more writes.
+        return len(self._out) * 3 <= self._window * 2 or (self._has_place and self._is_dry())
 
     async def _let_some_go(self) -> None:
         assert self._journal is not None  # noqa: S101 - nothing waits otherwise

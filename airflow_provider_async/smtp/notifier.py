@@ -153,22 +153,23 @@ class AsyncSmtpNotifier(BaseNotifier):
         :raises NotificationNotSent: if the server refuses it, or does not take it in time.
         :raises InvalidMessage: if it cannot be sent as it is.
         """
+        until = asyncio.get_running_loop().time() + self.timeout
         try:
-            async with asyncio.timeout(self.timeout):
-                await self._send(dict(context))
+            await self._send(dict(context), until)
         except TimeoutError as error:
             raise NotificationNotSent(
                 f"the notification was not sent within {self.timeout:g} s; if it was made, it goes with the next one"
             ) from error
 
-    async def _send(self, context: dict[str, Any]) -> None:
+    async def _send(self, context: dict[str, Any], until: float) -> None:
         from airflow_provider_async.runtime.connections import get_connection
 
-        connection: ConnectionFields = await get_connection(self.smtp_conn_id)
-        options = await AsyncSMTPHook(self.smtp_conn_id, connection=connection).read()
-        message = await asyncio.to_thread(self._message, options)
-        composer = Composer(from_email=options.from_email, context=context, finalize=_without_secrets)
-        mail = await composer.compose(message)
+        async with asyncio.timeout_at(until):
+            connection: ConnectionFields = await get_connection(self.smtp_conn_id)
+            options = await AsyncSMTPHook(self.smtp_conn_id, connection=connection).read()
+            message = await asyncio.to_thread(self._message, options)
+            composer = Composer(from_email=options.from_email, context=context, finalize=_without_secrets)
+            mail = await composer.compose(message)
 
         def connect() -> SMTPClientPool:
             # Whatever takes longer is for the next one to try.
@@ -183,9 +184,10 @@ class AsyncSmtpNotifier(BaseNotifier):
             waiting = spool.put(mail)
         except OSError as error:
             self.log.warning("notifications are sent over a connection each: %s", error)
-            await _send_alone(mail, connect())
+            async with asyncio.timeout_at(until):
+                await _send_alone(mail, connect())
         else:
-            await spool.deliver(waiting, connect)
+            await spool.deliver(waiting, connect, until=until)
 
     def _message(self, options: SMTPOptions) -> Message:
         subject, html = self.subject, self.html

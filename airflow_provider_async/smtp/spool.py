@@ -82,20 +82,30 @@ class Spool:
         self._write(path, mail)
         return path
 
-    async def deliver(self, waiting: Path, connect: Callable[[], AbstractAsyncContextManager[Sender]]) -> None:
+    async def deliver(
+        self, waiting: Path, connect: Callable[[], AbstractAsyncContextManager[Sender]], *, until: float | None = None
+    ) -> None:
         """
         Send a mail, and those of others meanwhile, or have others send it.
 
         :param waiting: its file.
         :param connect: opens what sends mails.
+        :param until: when to stop, by the event loop's clock.
         :raises NotificationNotSent: if the server refuses it, for now or for good.
+        :raises TimeoutError: if nobody has sent it by then.
         """
-        while self._is_waiting(waiting):
-            with self._lock() as is_mine:
-                if is_mine and self._is_waiting(waiting):
-                    await self._send_all(connect)
-            if not is_mine:
-                await asyncio.sleep(_POLL_SECONDS)
+        try:
+            async with asyncio.timeout_at(until):
+                while self._is_waiting(waiting):
+                    with self._lock() as is_mine:
+                        if is_mine and self._is_waiting(waiting):
+                            await self._send_all(connect)
+                    if not is_mine:
+                        await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            # It may be the mails of others that were not sent in time.
+            if self._is_waiting(waiting):
+                raise
         self._check(waiting)
 
     @staticmethod
@@ -136,21 +146,44 @@ class Spool:
             except BlockingIOError:
                 yield False
             else:
-                yield True
+                try:
+                    yield True
+                finally:
+                    # Closing would do, but for a process that was forked meanwhile, which has it open, too.
+                    fcntl.flock(handle, fcntl.LOCK_UN)
         finally:
             os.close(handle)
 
     async def _send_all(self, connect: Callable[[], AbstractAsyncContextManager[Sender]]) -> None:
         endings: tuple[str, ...] = (_DEFERRED, _WAITING)
         async with connect() as sender:
-            while mails := {path: self._read(path) for path in self._paths(*endings)}:
-                results: dict[str, list[SendResult]] = {mail.message_id: [] for mail in mails.values()}
-                async for result in sender.send_many(mails.values(), raise_on=None):
+            while batch := self._batch(*endings):
+                results: dict[str, list[SendResult]] = {message_id: [] for message_id in batch}
+                async for result in sender.send_many([mail for _, mail in batch.values()], raise_on=None):
+                    path, mail = batch[result.message_id]
                     results[result.message_id].append(result)
-                for path, mail in mails.items():
-                    self._settle(path, mail, results[mail.message_id])
+                    # At once: this process may be killed before the next result comes.
+                    if len(results[result.message_id]) == len(mail.recipients):
+                        self._settle(path, mail, results.pop(result.message_id))
+                for message_id, some in results.items():
+                    self._settle(*batch[message_id], some)
                 # What is deferred once more has its next chance another time.
                 endings = (_WAITING,)
+
+    def _batch(self, *endings: str) -> dict[str, tuple[Path, Mail]]:
+        """Read mails, by what tells their results apart: of two with one Message-ID, one is for the next batch."""
+        batch: dict[str, tuple[Path, Mail]] = {}
+        for path in self._paths(*endings):
+            try:
+                mail = self._read(path)
+            except (ValueError, TypeError, KeyError) as error:
+                # It must not keep the others from being sent, nor whoever waits for it.
+                log.warning("a notification cannot be read, and is not sent: %s: %r", path, error)
+                path.with_suffix(_FAILED).write_text(f"anybody: {path} cannot be read")
+                path.rename(path.with_suffix(".unreadable"))
+            else:
+                batch.setdefault(mail.message_id, (path, mail))
+        return batch
 
     def _paths(self, *endings: str) -> list[Path]:
         oldest = time.time_ns() - _LONGEST_SECONDS * 10**9
@@ -173,8 +206,10 @@ class Spool:
             problem = "; ".join(f"{one.recipient}: {one.status}: {one.code} {one.response}" for one in refused[:3])
             path.with_suffix(_FAILED).write_text(problem)
         if deferred:
-            self._write(path.with_suffix(_DEFERRED), replace(mail, recipients=deferred))
-        if not deferred or path.suffix != _DEFERRED:
+            # In this order: whoever comes next finds one file, with those recipients that are left.
+            self._write(path, replace(mail, recipients=deferred))
+            path.rename(path.with_suffix(_DEFERRED))
+        else:
             path.unlink()
 
     @staticmethod

@@ -17,7 +17,7 @@ from tests.msgraph.conftest import Fields, connection, make_pool
 
 if TYPE_CHECKING:
     from airflow_provider_async.msgraph.connection import MSGraphOptions
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 async def read(made: Fields | None = None, **extra: object) -> MSGraphOptions:

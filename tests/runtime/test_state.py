@@ -276,10 +276,15 @@ def test_a_removal_that_fails_is_told_and_fails_nothing(
     assert "checkpoints could not be removed" in caplog.text
 
 
-def test_a_save_that_fails_is_told_and_fails_nothing(comms: Comms, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_save_that_fails_is_told_and_fails_nothing(
+    comms: Comms, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ASYNC__CHECKPOINT_SECONDS", "0.01")
+    monkeypatch.setenv("AIRFLOW__ASYNC__CHECKPOINT_PATIENCE_SECONDS", "0.01")
     comms.error = ErrorType.API_SERVER_ERROR
     Try(1).run()
     assert "checkpoint 'load' could not be saved, which is tried again: API_SERVER_ERROR" in caplog.text
+    assert "the work waits until checkpoints can be saved again, 0.01 s at most" in caplog.text
 
 
 def test_a_server_that_does_not_say_what_was_done_is_an_error_and_no_fresh_start(comms: Comms) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from tests.smtp.reading import message
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from airflow_provider_async.smtp import Mail
     from airflow_provider_async.smtp.results import Status
@@ -52,6 +52,25 @@ class Server:
             for recipient in mail.recipients:
                 status = self.statuses.get(recipient.partition("@")[0], "sent")
                 yield SendResult(mail.message_id, recipient, status, None, status)
+
+
+class Stuck(Server):
+    """Takes one mail, and then no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stuck = asyncio.Event()
+
+    async def send_many(self, messages: Iterable[Mail], *, raise_on: None) -> AsyncIterator[SendResult]:
+        async for result in super().send_many(messages, raise_on=raise_on):
+            yield result
+            self.gate.clear()
+            self.is_stuck.set()
+
+
+def open_files() -> dict[Path, int]:
+    """Find this process' descriptors, by what they are of."""
+    return {fd.resolve(): int(fd.name) for fd in Path("/proc/self/fd").iterdir()}
 
 
 @pytest.fixture
@@ -150,6 +169,67 @@ async def test_a_mail_that_waits_for_another_process_is_sent_when_that_dies(spoo
         assert server.connections == 0
     await delivery
     assert len(server.mails) == 1
+
+
+async def test_who_is_killed_while_sending_leaves_what_was_not_sent(spool: Spool) -> None:
+    stuck, server = Stuck(), Server()
+    waiting = [spool.put(mail_to(f"jane{number}")) for number in range(3)]
+    delivery = asyncio.create_task(spool.deliver(waiting[2], stuck.connect))
+    await stuck.is_stuck.wait()
+    assert [path.exists() for path in waiting] == [False, True, True]
+    delivery.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivery
+    await spool.deliver(waiting[2], server.connect)
+    assert [mail.recipients[0] for mail in stuck.mails + server.mails] == [f"jane{n}@example.com" for n in range(3)]
+
+
+async def test_whose_mail_is_sent_does_not_fail_for_the_time_that_those_of_others_take(spool: Spool) -> None:
+    stuck = Stuck()
+    waiting = [spool.put(mail_to(f"jane{number}")) for number in range(2)]
+    soon = asyncio.get_running_loop().time() + 0.05
+    await spool.deliver(waiting[0], stuck.connect, until=soon)
+    assert endings(spool) == [".mail"]
+    stuck.mails.clear()
+    with pytest.raises(TimeoutError):
+        await spool.deliver(waiting[1], stuck.connect, until=soon)
+
+
+async def test_a_process_that_was_forked_meanwhile_does_not_keep_the_lock(spool: Spool) -> None:
+    server = Server()
+    waiting = spool.put(mail_to("jane"))
+    with spool._lock():
+        inherited = os.dup(open_files()[spool.folder / "lock"])
+    try:
+        await spool.deliver(waiting, server.connect, until=asyncio.get_running_loop().time() + 5)
+    finally:
+        os.close(inherited)
+    assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b'{"recipients": [], "color": "red"}\nFrom: x', b"[]\n"])
+async def test_what_cannot_be_read_keeps_nobody_waiting(
+    spool: Spool, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server()
+    broken = spool.put(mail_to("jane"))
+    broken.write_bytes(content)
+    await spool.deliver(spool.put(mail_to("john")), server.connect)
+    assert [mail.recipients[0] for mail in server.mails] == ["john@example.com"]
+    assert f"cannot be read, and is not sent: {broken}" in caplog.text
+    with pytest.raises(NotificationNotSent, match="cannot be read"):
+        await spool.deliver(broken, server.connect)
+    assert endings(spool) == [".unreadable"]
+
+
+async def test_mails_with_one_message_id_are_all_sent(spool: Spool) -> None:
+    server = Server()
+    mail = mail_to("jane", "john")
+    for _ in range(2):
+        spool.put(mail)
+    await spool.deliver(spool.put(mail), server.connect)
+    assert server.mails == [mail] * 3
+    assert endings(spool) == []
 
 
 async def test_an_error_of_the_server_leaves_the_mail(spool: Spool) -> None:
