@@ -210,12 +210,11 @@ def _is_orphaned(parent: int) -> bool:
 
 def _kill_error(context: Context, message: str) -> BaseException:
     """Make an error that fails a task for good if it was marked or cleared, and lets it be retried otherwise."""
-    ti = context["ti"]
-    states: list[object] = []
+    states: list[str] = []
 
     def ask() -> None:
-        found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
-        states.extend(found.get(ti.run_id, {}).values())
+        if (state := compat.known_state(cast("Mapping[str, object]", context))) is not None:
+            states.append(state)
 
     # In a thread because it is bounded: the supervisor sends SIGKILL before long.
     thread = threading.Thread(target=ask, name="task-state", daemon=True)

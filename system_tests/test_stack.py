@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -223,9 +223,9 @@ def test_a_worker_without_a_database_loads_files(
         def note_peers() -> bool:
             worker.check()
             for process in find_processes(folder):
-                found = process.net_connections("tcp")
-                established = [each for each in found if each.status == psutil.CONN_ESTABLISHED]
-                peers.update(each.raddr.port for each in established)
+                with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                    found = process.net_connections("tcp")
+                    peers.update(each.raddr.port for each in found if each.status == psutil.CONN_ESTABLISHED)
             tasks = run.tasks()
             return len(tasks) == PARTS and all(task.has_ended for task in tasks)
 
