@@ -66,7 +66,7 @@ def test_each_extra_that_is_read_has_its_place(title: str) -> None:
 
     READERS[title](SimpleNamespace(host="files.example.com", extra_dejson=extras, **nothing), "conn")
 
-    not_read = {"HTTP": {"stream"}, "Microsoft Graph": {"drive_id"}}.get(title, set())
+    not_read = {"stream"} if title == "HTTP" else set()
     assert extras_in(section(title)) == extras.names | not_read
 
 
