@@ -129,7 +129,6 @@ def test_all_customers_get_the_same_mail_in_batches(airflow: Airflow, mailbox: M
     assert run.run_id in body(mails[0], "plain")
 
 
-@pytest.mark.long  # on 3.0, some mails may wait in the folder for the next failure
 def test_each_failure_is_told_of_once(airflow: Airflow, mailbox: Mailbox) -> None:
     run = start(airflow, "tell_of_failures", tables=FAILURES)
 
@@ -144,8 +143,13 @@ def test_each_failure_is_told_of_once(airflow: Airflow, mailbox: Mailbox) -> Non
 
     airflow.wait_for("the mails about the tasks", are_told, timeout_seconds=WITHIN_SECONDS)
     mails = about(mailbox, "tell_of_failures.load: failed")
-    errors = {table for table in range(FAILURES) for mail in mails if f"table {table} is locked" in body(mail, "plain")}
-    assert errors == set(range(FAILURES))
+    by_index = {int(re.findall(r"Map index +(\d+)", body(mail, "plain"))[0]): body(mail, "plain") for mail in mails}
+    assert set(by_index) == set(range(FAILURES))
+    # 3.0 may fail a task that was never begun, because a worker asked for it before the scheduler had committed that it
+    # is queued: then there is no error to tell of.
+    begun = [task.map_index for task in failed if task.started is not None]
+    assert begun
+    assert all(f"table {table} is locked" in by_index[table] for table in begun)
     assert all(run.run_id in body(mail, "html") for mail in mails)
 
     # That of the run comes from the DAG processor, some time later.

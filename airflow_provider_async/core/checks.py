@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_provider_async.core.limits import Rate
 
-__all__ = ["check_above_zero", "check_at_least", "check_concurrency"]
+__all__ = ["check_above_zero", "check_at_least", "check_concurrency", "check_name"]
+
+#: A name is part of the stores' keys, for which the narrowest limit is that of file names, 255 bytes.
+_NAME_CHARACTERS = 100
 
 
 def check_at_least(least: int, whose: str = "", /, **arguments: float | None) -> None:
@@ -46,3 +49,15 @@ def check_concurrency(argument: str, value: int | str | None) -> None:
         return
     if isinstance(value, str) or value < 1:
         raise ValueError(f"{argument} must be at least 1, or 'auto', not {value!r}")
+
+
+def check_name(argument: str, name: str) -> str:
+    """
+    Return a name under which something is kept.
+
+    :raises ValueError: if it cannot be part of a store's keys.
+    """
+    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _NAME_CHARACTERS:
+        allowed = f"letters, digits, '_' and '-', of {_NAME_CHARACTERS} at most"
+        raise ValueError(f"{argument} must be a name of {allowed}, not {name!r}")
+    return name

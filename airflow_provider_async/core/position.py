@@ -7,7 +7,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_provider_async.core.resume import check_name, current_checkpoints
+from airflow_provider_async.core.checks import check_name
+from airflow_provider_async.core.resume import current_checkpoints
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.cursor import CursorCheckpoint
@@ -28,7 +29,7 @@ class Position:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = check_name(name)
+        self.name = check_name("resume", name)
         self._checkpoints: Checkpoints | None = None
         self._cursor: CursorCheckpoint | None = None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.checkpoint import Checkpoint
+from airflow_provider_async.core.checks import check_name
 from airflow_provider_async.core.cursor import CursorCheckpoint
 from airflow_provider_async.core.hold import Hold
 from airflow_provider_async.core.journal import Journal
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.keys import Key
     from airflow_provider_async.core.values import JSON, CheckpointStore
 
-__all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
+__all__ = ["Checkpoints", "Resume", "current_checkpoints", "resumable", "resuming_by"]
 
 T = TypeVar("T")
 OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint, Journal)
@@ -44,9 +45,6 @@ PATIENCE_SECONDS = 60.0
 
 #: How long saving may take at the end, however little patience there is.
 _LAST_SAVE_SECONDS = 10.0
-
-#: A name is part of the stores' keys, for which the narrowest limit is that of file names, 255 bytes.
-_NAME_LENGTH = 100
 
 _current: ContextVar[Callable[[], Checkpoints] | None] = ContextVar("checkpoints", default=None)
 
@@ -92,19 +90,6 @@ def current_checkpoints() -> Checkpoints | None:
     """Return those by which work in this block resumes, if there are any."""
     find = _current.get()
     return None if find is None else find()
-
-
-def check_name(name: str) -> str:
-    """
-    Return the name of a piece of work.
-
-    :raises ValueError: if it cannot be part of a store's keys.
-    """
-    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH:
-        raise ValueError(
-            f"resume must be a name of letters, digits, '_' and '-', of {_NAME_LENGTH} at most, not {name!r}"
-        )
-    return name
 
 
 class Checkpoints:
@@ -308,7 +293,7 @@ class Resume(Generic[T]):
     """
 
     def __init__(self, name: str, *, key: Callable[[T], Key] | None, keeps_results: bool) -> None:
-        self.name = check_name(name)
+        self.name = check_name("resume", name)
         self.keeps_results = keeps_results
         self._key = key
         self._taken = KeySet()

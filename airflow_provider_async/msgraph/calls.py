@@ -164,13 +164,13 @@ class GraphCalls(SessionPool, MSGraphClient):
         :return: answers with ``url``, ``status``, ``headers``, ``body`` and ``json()``; see
             :func:`~airflow_provider_async.amap`.
         """
-        pool, sender = self._opened, self.sender
+        pool = self._opened
         tally = Tally()
         alone = asyncio.Semaphore(pool.limit if limit is None else min(limit, pool.limit))
 
         async def get(url: Target) -> Response:
             async with alone:
-                response = await sender.send(self._call(BatchRequest("GET", url)), retry=retry)
+                response = await self.request("GET", url, retry=retry)
             tally.bytes += len(response.body)
             return response
 

@@ -14,10 +14,10 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from airflow_provider_async.core.checks import check_at_least
+from airflow_provider_async.core.checks import check_at_least, check_name
 from airflow_provider_async.core.journal import MOST_BEGUN
 from airflow_provider_async.core.keys import KeySet, hash_key, plain_key
-from airflow_provider_async.core.resume import check_name, current_checkpoints
+from airflow_provider_async.core.resume import current_checkpoints
 from airflow_provider_async.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Ledger:
 
     def __init__(self, name: str, *, window: int, release: Callable[[Delivery], None]) -> None:
         check_at_least(1, window=window)
-        self.name = check_name(name)
+        self.name = check_name("resume", name)
         self._window = window
         self._release = release
         self._taken = KeySet()

@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSmtpNotifier"]
 
 # A callback of a DAG has a reason, and may have its last task beside it; one of a deadline has none of the two.
+#
+# Of a task that was never begun, or ended without a word, the DAG processor runs the callback, and only of a failed one:
+# then there is no state.
 _SUBJECT: Final = """\
 {% if reason is not defined and ti is defined -%}
-{{ ti.dag_id }}.{{ ti.task_id }}: {{ ti.state | default("notification", true) }}
+{{ ti.dag_id }}.{{ ti.task_id }}: {{ ti.state | default("failed", true) }}
 {%- elif dag_run is defined -%}
 {{ dag_run.dag_id | default(dag_run["dag_id"]) }}: {{ reason | default("notification") }}
 {%- elif dag is defined -%}
@@ -53,8 +56,9 @@ _HTML: Final = """\
 {% endif %}{% if run_id is defined %}<tr><td>Run</td><td>{{ run_id }}</td></tr>
 {% endif %}{% if reason is defined %}<tr><td>Reason</td><td>{{ reason }}</td></tr>
 {% elif ti is defined %}<tr><td>Task</td><td>{{ ti.task_id | default("") }}</td></tr>
-<tr><td>Try</td><td>{{ ti.try_number | default("") }}</td></tr>
-<tr><td>State</td><td>{{ ti.state | default("") }}</td></tr>
+{% if ti.map_index is number and ti.map_index >= 0 %}<tr><td>Map index</td><td>{{ ti.map_index }}</td></tr>
+{% endif %}<tr><td>Try</td><td>{{ ti.try_number | default("") }}</td></tr>
+<tr><td>State</td><td>{{ ti.state | default("failed", true) }}</td></tr>
 {% if exception is defined %}<tr><td>Error</td><td>{{ exception }}</td></tr>
 {% endif %}{% if ti.log_url is defined %}<tr><td>Log</td><td><a href="{{ ti.log_url }}">{{ ti.log_url }}</a></td></tr>
 {% endif %}{% endif %}</table>

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import tempfile
 import threading
 from enum import Enum
@@ -73,6 +74,14 @@ def test_a_failed_task_is_told_of_with_what_is_known(mailbox: Mailbox) -> None:
     assert 'href="http://localhost:8080/log?a=1&amp;b=2"' in body(mail, "html")
     for known in ("orders", "manual__1", "load", "3", "failed", "'<id>'"):
         assert known in body(mail, "plain")
+
+
+def test_a_task_that_was_never_begun_is_told_of_as_failed(mailbox: Mailbox) -> None:
+    ti = SimpleNamespace(dag_id="orders", task_id="load", state=None, try_number=1, map_index=0)
+    AsyncSmtpNotifier("ops@example.com")({"dag": DAG("orders", schedule=None), "run_id": "manual__1", "ti": ti})
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "orders.load: failed"
+    assert re.search(r"Map index +0\b.*State +failed", body(mail, "plain"), re.DOTALL)
 
 
 def test_a_notifier_tells_of_each_of_many_failures_what_belongs_to_it(mailbox: Mailbox) -> None:
