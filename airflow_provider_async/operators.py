@@ -17,7 +17,7 @@ from airflow_provider_async.runtime import compat, tracebacks
 from airflow_provider_async.runtime.comms import is_supervised, one_request_at_a_time
 from airflow_provider_async.runtime.progress import reporting
 from airflow_provider_async.runtime.runner import Runner
-from airflow_provider_async.runtime.state import resuming
+from airflow_provider_async.runtime.state import known_state, resuming
 
 if TYPE_CHECKING:
     import asyncio
@@ -213,7 +213,7 @@ def _kill_error(context: Context, message: str) -> BaseException:
     states: list[str] = []
 
     def ask() -> None:
-        if (state := compat.known_state(cast("Mapping[str, object]", context))) is not None:
+        if (state := known_state(cast("Mapping[str, Any]", context))) is not None:
             states.append(state)
 
     # In a thread because it is bounded: the supervisor sends SIGKILL before long.

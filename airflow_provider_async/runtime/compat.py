@@ -205,19 +205,6 @@ def has_state_store(context: Mapping[str, object]) -> bool:
     return "task_state_store" in context
 
 
-def known_state(context: Mapping[str, object]) -> str | None:
-    """
-    Ask Airflow's server for the state of a task instance.
-
-    :param context: the task's context
-    :raises AirflowRuntimeError: if it does not say
-    :return: such as ``success``; None if it knows none
-    """
-    ti: Any = context["ti"]
-    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
-    return next(iter(found.get(ti.run_id, {}).values()), None)
-
-
 def is_first_start(context: Mapping[str, object]) -> bool:
     """
     Tell whether a task instance runs for the first time.

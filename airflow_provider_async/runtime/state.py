@@ -23,7 +23,7 @@ from airflow_provider_async.runtime.stores import TaskInstanceName, TaskName, fi
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-__all__ = ["FRESH_START", "resuming"]
+__all__ = ["FRESH_START", "known_state", "resuming"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,19 @@ async def resuming(context: Mapping[str, Any]) -> AsyncIterator[None]:
             yield
     finally:
         await attempt.aclose()
+
+
+def known_state(context: Mapping[str, Any]) -> str | None:
+    """
+    Ask Airflow's server for the state of a task instance.
+
+    :param context: the task's context
+    :raises AirflowRuntimeError: if it does not say
+    :return: such as ``success``; None if it knows none
+    """
+    ti = context["ti"]
+    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
+    return next(iter(found.get(ti.run_id, {}).values()), None)
 
 
 class _Attempt:
@@ -92,7 +105,7 @@ class _Attempt:
     def is_known_to_have_succeeded(self) -> bool:
         """Ask Airflow's server whether the task has succeeded."""
         try:
-            return compat.known_state(self._context) == "success"
+            return known_state(self._context) == "success"
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is not known
             log.warning("Airflow's server does not say whether the task has succeeded: %s", error)
             return False
