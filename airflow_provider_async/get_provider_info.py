@@ -29,6 +29,16 @@ _OPTIONS: dict[str, dict[str, str | None]] = {
         "example": None,
         "default": "5",
     },
+    "checkpoint_patience_seconds": {
+        "description": (
+            "How long a running task waits when its checkpoints cannot be saved, before it goes on all the same: what "
+            "it does then may be done again. Its end waits so long as well. With 0 it does not wait at all."
+        ),
+        "version_added": "0.1.0",
+        "type": "float",
+        "example": None,
+        "default": "60",
+    },
     "progress_seconds": {
         "description": "How often a running task tells its progress at most, in seconds.",
         "version_added": "0.1.0",

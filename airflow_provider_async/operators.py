@@ -17,7 +17,7 @@ from airflow_provider_async.runtime import compat, tracebacks
 from airflow_provider_async.runtime.comms import is_supervised, one_request_at_a_time
 from airflow_provider_async.runtime.progress import reporting
 from airflow_provider_async.runtime.runner import Runner
-from airflow_provider_async.runtime.state import resuming
+from airflow_provider_async.runtime.state import known_state, resuming
 
 if TYPE_CHECKING:
     import asyncio
@@ -210,12 +210,11 @@ def _is_orphaned(parent: int) -> bool:
 
 def _kill_error(context: Context, message: str) -> BaseException:
     """Make an error that fails a task for good if it was marked or cleared, and lets it be retried otherwise."""
-    ti = context["ti"]
-    states: list[object] = []
+    states: list[str] = []
 
     def ask() -> None:
-        found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
-        states.extend(found.get(ti.run_id, {}).values())
+        if (state := known_state(cast("Mapping[str, Any]", context))) is not None:
+            states.append(state)
 
     # In a thread because it is bounded: the supervisor sends SIGKILL before long.
     thread = threading.Thread(target=ask, name="task-state", daemon=True)

@@ -12,14 +12,12 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +32,8 @@ from tests.servers.http import Answer, HTTPServer, Request  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
+
+    from tests.servers.sftp import Fields
 
 ROUNDS = 3
 FIXED_SECONDS = 4
@@ -54,7 +54,7 @@ class Target:
 
     port: int
     folder: Path | None = None
-    connection: SimpleNamespace | None = None
+    connection: Fields | None = None
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,7 @@ def http(capacity: int, seconds: float, refuses_above: int = 10**6) -> Iterator[
 def sftp(rtt_ms: float) -> Iterator[Target]:
     with serving() as server, delayed(server.port, rtt_ms=rtt_ms) as line:
         files = make_files(server.folder / "files", FILES)
-
-        fields = json.loads(server.airflow_connection(line.port))
-        connection = SimpleNamespace(
-            host=fields["host"],
-            port=fields["port"],
-            login=fields["login"],
-            password=None,
-            extra_dejson=fields["extra"],
-            conn_id="bench",
-        )
-        yield Target(line.port, files.folder, connection)
+        yield Target(line.port, files.folder, server.fields(line.port))
 
 
 @contextlib.contextmanager

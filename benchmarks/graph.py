@@ -11,14 +11,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
-import shlex
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,11 +23,11 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.support.delay import delayed  # noqa: E402
 from benchmarks.support.graph_server import Serving, serving  # noqa: E402
 from benchmarks.support.http_clients import Outcome, Work  # noqa: E402
-from benchmarks.support.report import Claim, Growth, Ratio, Time, Times, check, print_table  # noqa: E402
+from benchmarks.support.report import Claim, Growth, Ratio, Time, Times  # noqa: E402
+from benchmarks.support.run import parse_options, report, run_client, run_in_turn, versions  # noqa: E402
 from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT  # noqa: E402
 
 ROUNDS = 5
-LIMIT_SECONDS = 600
 
 PAGES = 400
 #: A row costs hundreds of times as much as a model.
@@ -120,20 +116,9 @@ def measure(client: Client, base: str, server: Serving, folder: Path) -> Time:
         "password": SECRET,
         "extra": json.dumps(extra),
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW_")}
-    environment = inherited | {
-        "AIRFLOW_CONN_BENCH": json.dumps(connection),
-        "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-    }
     works = [json.dumps(asdict(one)) for one in (little, work)]
-    command = [sys.executable, "-m", "benchmarks.support.graph_clients", client.function, *works]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-    )
-    if done.returncode:
-        raise RuntimeError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
-    outcome = Outcome(**json.loads(done.stdout.splitlines()[-1]))
+    more = {"AIRFLOW_CONN_BENCH": json.dumps(connection)}
+    outcome = Outcome(**json.loads(run_client("graph_clients", client.function, *works, folder=folder, **more)))
     if outcome.rows != client.pages * client.rows:
         raise RuntimeError(f"{client.function} found {outcome.rows} rows, not {client.pages * client.rows}")
     seconds = outcome.cpu_seconds if client.computes else outcome.seconds
@@ -142,56 +127,27 @@ def measure(client: Client, base: str, server: Serving, folder: Path) -> Time:
 
 def measure_all(options: argparse.Namespace) -> Times:
     """Run all chosen clients, in turn."""
-    chosen = {name: client for name, client in CLIENTS.items() if not options.only or name in options.only}
-    times = Times(about())
+    peers = ("msgraph-sdk", "microsoft-kiota-http", "apache-airflow-providers-microsoft-azure")
+    times = Times(versions("aiohttp", "msgspec", *peers))
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graph-benchmark-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graph-benchmark-", dir=options.folder)))
         server = stack.enter_context(serving(rows=ROWS_A_PAGE))
         line = stack.enter_context(delayed(server.port, rtt_ms=RTT_MS))
         bases = {0: f"http://127.0.0.1:{server.port}", RTT_MS: f"http://127.0.0.1:{line.port}"}
-        for number in range(1, options.rounds + 1):
-            for name, client in chosen.items():
-                if number > (client.rounds or options.rounds):
-                    continue
-                time = measure(client, bases[client.rtt_ms], server, folder)
-                times.add(name, time)
-                print(f"round {number}: {name} {time.seconds:.2f} s", file=sys.stderr, flush=True)
-                if options.json:
-                    times.save(options.json)
+        works = {
+            name: partial(measure, client, bases[client.rtt_ms], server, folder)
+            for name, client in options.chosen.items()
+        }
+        fewer = {name: client.rounds for name, client in options.chosen.items() if client.rounds}
+        run_in_turn(works, times, options, fewer=fewer)
     return times
-
-
-def about() -> dict[str, str]:
-    """Name the versions, for the reader of the results."""
-    found = {"processors": str(os.cpu_count()), "Python": platform.python_version()}
-    names = ("aiohttp", "msgspec", "msgraph-sdk", "microsoft-kiota-http", "apache-airflow-providers-microsoft-azure")
-    for package in names:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often everything is run (%(default)s)")
-    parser.add_argument("--only", default="", help=f"clients, separated by commas, of {', '.join(CLIENTS)}")
-    parser.add_argument("--json", type=Path, help="save all times here")
-    parser.add_argument("--replay", type=Path, help="measure nothing, take the times that --json has saved")
-    options = parser.parse_args()
-    options.only = [name for name in options.only.split(",") if name]
-    if unknown := {*options.only} - CLIENTS.keys():
-        parser.error(f"no such client: {', '.join(sorted(unknown))}")
-    return options
 
 
 def main() -> int:
     """Measure, print, and return an exit code."""
-    options = parse_options()
+    options = parse_options(argparse.ArgumentParser(description=__doc__), CLIENTS, rounds=ROUNDS)
     times = Times.load(options.replay) if options.replay else measure_all(options)
-    print("; ".join(f"{name}: {value}" for name, value in times.about.items()))
-    print_table(times, heading="client (page-*: CPU)")
-    results = [check(claim, times) for claim in CLAIMS]
-    return 0 if all(results) else 1
+    return report(times, CLAIMS, heading="client (page-*: CPU)")
 
 
 if __name__ == "__main__":

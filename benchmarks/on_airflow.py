@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.approaches import run_seconds  # noqa: E402 - found through the line above
 from benchmarks.support import server  # noqa: E402
 from benchmarks.support.plot import draw_bars, duration  # noqa: E402
+from benchmarks.support.run import add_options  # noqa: E402
 from system_tests.support.services import Postgres  # noqa: E402
 from system_tests.support.stack import WORKERS, running_stack  # noqa: E402
 
@@ -246,10 +247,7 @@ def main() -> int:
     """Measure, print, and return an exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=FILES, help="how many files (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often everything is run (%(default)s)")
-    parser.add_argument("--folder", type=Path, help="where files are written (the folder for temporary files)")
-    parser.add_argument("--json", type=Path, help="save all costs here")
-    parser.add_argument("--replay", type=Path, help="measure nothing, take the costs that --json has saved")
+    add_options(parser, rounds=ROUNDS)
     parser.add_argument(
         "--save", action="store_true", help=f"write {TABLE.relative_to(ROOT)} and draw {PICTURE.relative_to(ROOT)}"
     )

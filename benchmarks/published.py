@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.approaches import run_seconds  # noqa: E402 - found through the line above
 from benchmarks.support import server  # noqa: E402
 from benchmarks.support.plot import draw_bars, duration  # noqa: E402
-from benchmarks.support.report import Time, Times, print_table  # noqa: E402
+from benchmarks.support.report import Time, Times  # noqa: E402
+from benchmarks.support.run import add_options, report, run_in_turn, versions  # noqa: E402
 from system_tests.support.airflow import Airflow  # noqa: E402
 
 FILES = 17_000
@@ -81,9 +80,7 @@ def measure(airflow: Airflow, dag_id: str, files: server.Files, results: Path) -
 
 def measure_all(options: argparse.Namespace) -> Times:
     """Run all DAGs, in turn."""
-    packages = ("apache-airflow", "apache-airflow-providers-sftp", "asyncssh", "paramiko")
-    about = {"processors": str(os.cpu_count()), "Python": platform.python_version()}
-    times = Times(about | {package: version(package) for package in packages})
+    times = Times(versions("apache-airflow", "apache-airflow-providers-sftp", "asyncssh", "paramiko"))
     with server.serving(options.folder) as running:
         files = server.make_files(running.folder / "small", options.files)
         results = running.folder / "results"
@@ -98,11 +95,8 @@ def measure_all(options: argparse.Namespace) -> Times:
             airflow.wait_for_dags(*APPROACHES)
             # The first run pays for what the server builds when it is first asked.
             measure(airflow, OURS, files, results)
-            for number in range(1, options.rounds + 1):
-                for dag_id in APPROACHES:
-                    time = measure(airflow, dag_id, files, results)
-                    times.add(dag_id, time)
-                    print(f"round {number}: {dag_id} {time.seconds:.2f} s", file=sys.stderr, flush=True)
+            works = {dag_id: partial(measure, airflow, dag_id, files, results) for dag_id in APPROACHES}
+            run_in_turn(works, times, options)
     return times
 
 
@@ -150,19 +144,13 @@ def main() -> int:
     """Measure, print, and return an exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=FILES, help="how many files (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often everything is run (%(default)s)")
-    parser.add_argument("--folder", type=Path, help="where files are written (the folder for temporary files)")
-    parser.add_argument("--json", type=Path, help="save all times here")
-    parser.add_argument("--replay", type=Path, help="measure nothing, take the times that --json has saved")
+    add_options(parser, rounds=ROUNDS)
     parser.add_argument(
         "--save", action="store_true", help=f"write {TABLE.relative_to(ROOT)} and draw {PICTURE.relative_to(ROOT)}"
     )
     options = parser.parse_args()
     times = Times.load(options.replay) if options.replay else measure_all(options)
-    if options.json:
-        times.save(options.json)
-    print("; ".join(f"{name}: {value}" for name, value in times.about.items()))
-    print_table(times, heading="DAG")
+    report(times, (), heading="DAG")
     print()
     for row in (("approach", "in the proposal", "here", "times ours"), *rows(times)):
         print("{:44}{:>16}{:>34}{:>12}".format(*row))

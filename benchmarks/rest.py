@@ -12,14 +12,11 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +25,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.support.delay import delayed  # noqa: E402
 from benchmarks.support.http_clients import Outcome, Work  # noqa: E402
-from benchmarks.support.report import Claim, Growth, Ratio, Time, Times, check, print_table  # noqa: E402
+from benchmarks.support.report import Claim, Growth, Ratio, Time, Times  # noqa: E402
+from benchmarks.support.run import parse_options, report, run_client, run_in_turn, versions  # noqa: E402
 from tests.servers.real_http import nginx  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROUNDS = 5
-LIMIT_SECONDS = 600
 
 PAGES = 400
 ROWS_A_PAGE = 1000
@@ -186,22 +183,11 @@ def measure(client: Client, base: str, folder: Path) -> Time:
     host, port = base.removeprefix("http://").split(":")
     work = Work(base=base, path=client.path, pages=client.pages, at_once=client.at_once)
     little = Work(base=base, path=client.little, pages=client.at_once, at_once=client.at_once)
-    inherited = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW_")}
-    environment = inherited | {
-        "AIRFLOW_CONN_BENCH": json.dumps({"conn_type": "http", "host": host, "port": int(port), "schema": "http"}),
-        "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        # It would report to its makers.
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-    }
+    connection = json.dumps({"conn_type": "http", "host": host, "port": int(port), "schema": "http"})
     works = [json.dumps(asdict(one)) for one in (little, work)]
-    command = [sys.executable, "-m", "benchmarks.support.http_clients", client.function, *works]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-    )
-    if done.returncode:
-        raise RuntimeError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
-    outcome = Outcome(**json.loads(done.stdout.splitlines()[-1]))
+    # dlt would report to its makers.
+    more = {"AIRFLOW_CONN_BENCH": connection, "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    outcome = Outcome(**json.loads(run_client("http_clients", client.function, *works, folder=folder, **more)))
     if outcome.rows != client.rows:
         raise RuntimeError(f"{client.function} found {outcome.rows} rows, not {client.rows}")
     seconds = outcome.cpu_seconds if client.computes else outcome.seconds
@@ -210,56 +196,25 @@ def measure(client: Client, base: str, folder: Path) -> Time:
 
 def measure_all(options: argparse.Namespace) -> Times:
     """Run all chosen clients, in turn."""
-    chosen = {name: client for name, client in CLIENTS.items() if not options.only or name in options.only}
-    times = Times(about())
+    times = Times(versions("aiohttp", "msgspec", "dlt", "apache-airflow-providers-http"))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="http-benchmark-", dir=options.folder)))
         base = stack.enter_context(serving(folder))
         line = stack.enter_context(delayed(int(base.rpartition(":")[2]), rtt_ms=RTT_MS))
         bases = {0: base, RTT_MS: f"http://127.0.0.1:{line.port}"}
-        for number in range(1, options.rounds + 1):
-            for name, client in chosen.items():
-                if number > (client.rounds or options.rounds):
-                    continue
-                time = measure(client, bases[client.rtt_ms], folder)
-                times.add(name, time)
-                print(f"round {number}: {name} {time.seconds:.2f} s", file=sys.stderr, flush=True)
-                if options.json:
-                    times.save(options.json)
+        works = {
+            name: partial(measure, client, bases[client.rtt_ms], folder) for name, client in options.chosen.items()
+        }
+        fewer = {name: client.rounds for name, client in options.chosen.items() if client.rounds}
+        run_in_turn(works, times, options, fewer=fewer)
     return times
-
-
-def about() -> dict[str, str]:
-    """Name the versions, for the reader of the results."""
-    found = {"processors": str(os.cpu_count()), "Python": platform.python_version()}
-    for package in ("aiohttp", "msgspec", "dlt", "apache-airflow-providers-http"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often everything is run (%(default)s)")
-    parser.add_argument("--only", default="", help=f"clients, separated by commas, of {', '.join(CLIENTS)}")
-    parser.add_argument("--folder", type=Path, help="where files are written (the folder for temporary files)")
-    parser.add_argument("--json", type=Path, help="save all times here")
-    parser.add_argument("--replay", type=Path, help="measure nothing, take the times that --json has saved")
-    options = parser.parse_args()
-    options.only = [name for name in options.only.split(",") if name]
-    if unknown := {*options.only} - CLIENTS.keys():
-        parser.error(f"no such client: {', '.join(sorted(unknown))}")
-    return options
 
 
 def main() -> int:
     """Measure, print, and return an exit code."""
-    options = parse_options()
+    options = parse_options(argparse.ArgumentParser(description=__doc__), CLIENTS, rounds=ROUNDS)
     times = Times.load(options.replay) if options.replay else measure_all(options)
-    print("; ".join(f"{name}: {value}" for name, value in times.about.items()))
-    print_table(times, heading="client (page-*: CPU)")
-    results = [check(claim, times) for claim in CLAIMS]
-    return 0 if all(results) else 1
+    return report(times, CLAIMS, heading="client (page-*: CPU)")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import argparse
 import contextlib
 import itertools
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +26,8 @@ from benchmarks.support import jobs, server  # noqa: E402 - found through the li
 from benchmarks.support.delay import Delay, delayed  # noqa: E402
 from benchmarks.support.jobs import Done, Job, program, python_client  # noqa: E402
 from benchmarks.support.plot import draw_bars  # noqa: E402
-from benchmarks.support.report import Claim, Growth, Ratio, Time, Times, check, print_table  # noqa: E402
+from benchmarks.support.report import Claim, Growth, Ratio, Time, Times  # noqa: E402
+from benchmarks.support.run import parse_options, report, run_in_turn, versions  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,9 +141,9 @@ class Served:
         return self.names_a_group * self.groups
 
 
-def make_served(folder: Path, options: argparse.Namespace, chosen: dict[str, Client]) -> Served:
+def make_served(folder: Path, options: argparse.Namespace) -> Served:
     """Write what the chosen clients need."""
-    works = {client.work for client in chosen.values()}
+    works = {client.work for client in options.chosen.values()}
     small = server.make_files(folder / "small", options.files)
     big = server.make_big_file(folder / "big", options.big_mib * 1024**2 if "big" in works else 1)
     groups = max(1, server.GROUPS * options.files // FILES)
@@ -237,20 +237,17 @@ def lines(port: int, rtts: list[int]) -> Iterator[dict[int, Delay | None]]:
 
 def measure_all(options: argparse.Namespace) -> Times:
     """Run all chosen clients, in turn."""
-    chosen = {name: client for name, client in CLIENTS.items() if not options.only or name in options.only}
     times = Times(about())
     with server.serving(options.folder) as running, lines(running.port, options.rtt) as delays:
-        served = make_served(running.folder, options, chosen)
+        served = make_served(running.folder, options)
         os.sync()
-        for number in range(1, options.rounds + 1):
-            for rtt, delay in delays.items():
-                for name, client in chosen.items():
-                    if rtt in client.files:
-                        time = measure(client, rtt, delay.port if delay else running.port, running, served)
-                        times.add(f"{name}@{rtt}", time)
-                        print(f"round {number}: {name}@{rtt} {time.seconds:.2f} s", file=sys.stderr, flush=True)
-                        if options.json:
-                            times.save(options.json)
+        works = {
+            f"{name}@{rtt}": partial(measure, client, rtt, delay.port if delay else running.port, running, served)
+            for rtt, delay in delays.items()
+            for name, client in options.chosen.items()
+            if rtt in client.files
+        }
+        run_in_turn(works, times, options)
         for rtt, delay in delays.items():
             if delay:
                 times.about[f"computing time of the line of {rtt} ms"] = f"{delay.cpu_seconds():.1f} s"
@@ -266,17 +263,11 @@ def about() -> dict[str, str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return (done.stdout or done.stderr).splitlines()[0]
 
-    found = {
-        "processors": str(os.cpu_count()),
-        "Python": platform.python_version(),
+    return versions("apache-airflow-providers-sftp", "asyncssh", "paramiko") | {
         "OpenSSH": first_line("ssh", "-V"),
         "rclone": first_line("rclone", "version"),
         "lftp": first_line("lftp", "--version"),
     }
-    for package in ("apache-airflow-providers-sftp", "asyncssh", "paramiko"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def draw(times: Times, path: Path) -> None:
@@ -290,30 +281,17 @@ def draw(times: Times, path: Path) -> None:
     draw_bars(path, panels, ours=ours, title="17,000 files of 2 to 6 KB over SFTP")
 
 
-def parse_options() -> argparse.Namespace:
+def main() -> int:
+    """Measure, print, and return an exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=FILES, help="how many small files (%(default)s)")
     parser.add_argument("--big-mib", type=int, default=1024, help="the size of the large file in MiB (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often everything is run (%(default)s)")
     parser.add_argument("--rtt", default="0,10,40", help="round trips in ms, of 0, 10 and 40 (%(default)s)")
-    parser.add_argument("--only", default="", help=f"clients, separated by commas, of {', '.join(CLIENTS)}")
-    parser.add_argument("--folder", type=Path, help="where files are written (the folder for temporary files)")
-    parser.add_argument("--json", type=Path, help="save all times here")
-    parser.add_argument("--replay", type=Path, help="measure nothing, take the times that --json has saved")
     parser.add_argument("--save", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)} (needs the group bench)")
-    options = parser.parse_args()
+    options = parse_options(parser, CLIENTS, rounds=ROUNDS)
     options.rtt = [int(rtt) for rtt in options.rtt.split(",")]
-    options.only = [name for name in options.only.split(",") if name]
-    if unknown := {*options.only} - CLIENTS.keys():
-        parser.error(f"no such client: {', '.join(sorted(unknown))}")
-    if unknown_rtts := {*options.rtt} - CONNECTIONS.keys():
-        parser.error(f"no such round trip: {sorted(unknown_rtts)}")
-    return options
-
-
-def main() -> int:
-    """Measure, print, and return an exit code."""
-    options = parse_options()
+    if unknown := {*options.rtt} - CONNECTIONS.keys():
+        parser.error(f"no such round trip: {sorted(unknown)}")
     if options.replay:
         times = Times.load(options.replay)
     elif missing := jobs.missing_programs():
@@ -321,12 +299,9 @@ def main() -> int:
         return 1
     else:
         times = measure_all(options)
-    print("; ".join(f"{name}: {value}" for name, value in times.about.items()))
-    print_table(times, heading="client@round trip in ms")
-    results = [check(claim, times) for claim in CLAIMS]
     if options.save:
         draw(times, PICTURE)
-    return 0 if all(results) else 1
+    return report(times, CLAIMS, heading="client@round trip in ms")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import resource
 import statistics
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -27,6 +26,9 @@ from benchmarks.support.delay import delayed  # noqa: E402
 from benchmarks.support.server import make_files, serving  # noqa: E402
 from tests.servers.sharing import sharing  # noqa: E402
 
+if TYPE_CHECKING:
+    from tests.servers.sftp import Fields
+
 ROUNDS = 3
 FILES = 17_000
 #: How many processes, and how many connections each.
@@ -34,14 +36,14 @@ WAYS = ((1, 2), (1, 8), (4, 2))
 RTT_MS = (0, 20)
 
 
-async def read(connection: SimpleNamespace, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
+async def read(connection: Fields, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
     """Have all files read, and return the seconds that passed and those of computing, without what a start takes."""
     idle = await _time(connection, paths[: 8 * parts], parts, pool_size)
     busy = await _time(connection, paths, parts, pool_size)
     return busy[0] - idle[0], busy[1] - idle[1]
 
 
-async def _time(connection: SimpleNamespace, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
+async def _time(connection: Fields, paths: list[str], parts: int, pool_size: int) -> tuple[float, float]:
     began, computed = time.monotonic(), _computed()
     async with sharing("sftp", connection, shards(paths, parts), pool_size=pool_size) as done:
         passed = time.monotonic() - began
@@ -65,15 +67,7 @@ def main() -> int:
         files = make_files(server.folder / "files", options.files)
         for rtt_ms in RTT_MS:
             with delayed(server.port, rtt_ms=rtt_ms) as line:
-                fields = json.loads(server.airflow_connection(line.port if rtt_ms else server.port))
-                connection = SimpleNamespace(
-                    host=fields["host"],
-                    port=fields["port"],
-                    login=fields["login"],
-                    password=None,
-                    extra_dejson=fields["extra"],
-                    conn_id="bench",
-                )
+                connection = server.fields(line.port if rtt_ms else server.port)
                 times: dict[tuple[int, int], list[tuple[float, float]]] = {way: [] for way in WAYS}
                 for _ in range(options.rounds):
                     for way, found in times.items():

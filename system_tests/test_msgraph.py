@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_async.testing.msgraph import Paging, error, throttled
 from system_tests.support.graph import run, serving_graph
-from tests.msgraph.server_core import error, throttled
-from tests.msgraph.server_directory import make_groups, make_users
-from tests.msgraph.server_paging import Paging
+from tests.msgraph.server import make_groups, make_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airflow_provider_async.testing.msgraph import GraphServer
     from system_tests.support.airflow import Airflow
-    from tests.msgraph.server_core import GraphServer
 
 # Airflow's start is part of the first one's time.
 pytestmark = pytest.mark.timeout(900)
@@ -31,10 +30,10 @@ PAGE_SIZE = 100
 
 
 @pytest.fixture(scope="module")
-def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphServer]:
-    with serving_graph(airflow, tmp_path_factory.mktemp("entra")) as running:
-        running.data["users"] = make_users(USERS)
-        running.data["groups"] = make_groups(GROUPS)
+def server(airflow: Airflow) -> Iterator[GraphServer]:
+    with serving_graph(airflow) as running:
+        running.collection("users", make_users(USERS))
+        running.collection("groups", make_groups(GROUPS))
         airflow.wait_for_dags("load_users", "read_groups")
         yield running
 

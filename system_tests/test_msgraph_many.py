@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_async.testing.msgraph import error
+from airflow_provider_async.testing.msgraph.paging import selected
 from system_tests.support.graph import WITHIN_SECONDS, finish, run, serving_graph
-from tests.msgraph.server_core import error
-from tests.msgraph.server_delta import deltas_of
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_drive import drive_of
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airflow_provider_async.testing.msgraph import GraphServer
     from system_tests.support.airflow import Airflow
     from system_tests.support.client import TaskInstance
-    from tests.msgraph.server_core import GraphServer
 
 # Airflow's start is part of the first one's time.
 pytestmark = pytest.mark.timeout(900)
@@ -34,8 +33,8 @@ IN_FLIGHT = 32
 
 
 @pytest.fixture(scope="module")
-def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphServer]:
-    with serving_graph(airflow, tmp_path_factory.mktemp("entra")) as running:
+def server(airflow: Airflow) -> Iterator[GraphServer]:
+    with serving_graph(airflow) as running:
         airflow.wait_for_dags("follow_users", "download_drive")
         yield running
 
@@ -43,9 +42,8 @@ def server(airflow: Airflow, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_each_run_reads_what_has_changed_since_the_last_one(
     airflow: Airflow, server: GraphServer, tmp_path: Path
 ) -> None:
-    users: list[dict[str, Any]] = make_users(USERS)
-    server.data["users"] = users
-    deltas = deltas_of(server)
+    users = server.collection("users", make_users(USERS))
+    deltas = server.deltas
     deltas.page_size = 100
     conf = {"database": str(tmp_path / "users.db")}
 
@@ -57,19 +55,22 @@ def test_each_run_reads_what_has_changed_since_the_last_one(
         with closing(sqlite3.connect(conf["database"])) as connection:
             return {row: json.loads(text) for row, text in connection.execute("SELECT id, document FROM users")}
 
+    def followed() -> dict[str, dict[str, Any]]:
+        return {user["id"]: selected(user, "displayName,mail") for user in users}
+
     def asked_since(number: int) -> list[str | None]:
         return [request.query.get("$deltatoken") for request in server.requests("/users/delta")[number:]]
 
     first, count = follow()
     assert count == USERS
-    assert table() == {user["id"]: user for user in users}
+    assert table() == followed()
 
     users[7]["displayName"] = "changed"
     del users[8]
     users.append({"id": "new", "displayName": "new"})
     _, count = follow()
     assert count == 3
-    assert table() == {user["id"]: user for user in users}
+    assert table() == followed()
     newest = max(deltas.snapshots, key=lambda key: int(key.removeprefix("since").removeprefix("rest")))
 
     # A run that is done again begins where it began, and leaves what newer runs have left.
@@ -93,7 +94,7 @@ def test_each_run_reads_what_has_changed_since_the_last_one(
     task, count = follow()
     assert task.try_number == 2
     assert count == len(users)
-    assert table() == {user["id"]: user for user in users}
+    assert table() == followed()
     # What was expired, thirteen pages, the one that was refused and perhaps one that was fetched ahead of it.
     assert 15 <= len(asked_since(seen)) <= 16
     assert follow()[1] == 0
@@ -102,11 +103,11 @@ def test_each_run_reads_what_has_changed_since_the_last_one(
 def test_ten_thousand_files_come_once_and_the_next_try_goes_on(
     airflow: Airflow, server: GraphServer, tmp_path: Path
 ) -> None:
-    drive = drive_of(server)
+    drive = server.drive
     contents = {f"{number}.csv": f"{number};{number * 7}\n".encode() * 9 for number in range(FILES)}
     for name, content in contents.items():
         drive.add(name, content)
-    server.data["has_folder"] = True
+    drive.has_folder = True
     server.fail(f"/public/content/key{REFUSED}", error(400, "invalidRequest"))
 
     task = run(airflow, "download_drive", {"folder": str(tmp_path / "files")})

@@ -17,7 +17,7 @@ from airflow_provider_async.core.stores import FileStore, ThreadedStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 def names_in(folder: Path) -> list[str]:

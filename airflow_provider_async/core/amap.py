@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from airflow_provider_async.core.async_map import AsyncMap, Outcome
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.resume import Resume
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def amap(
         raise TypeError(f"items is one {type(items).__name__}, not an iterable of items")
     if not isinstance(items, (Iterable, AsyncIterable)):
         raise TypeError(f"items must be an iterable or an async iterable, not {type(items).__name__}")
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1, not {limit}")
+    check_at_least(1, limit=limit)
     if resume is None and (key is not None or ack != "next" or results is not None):
         raise ValueError("key, ack and results are for resume, which is not given")
     if ack not in ("next", "manual"):

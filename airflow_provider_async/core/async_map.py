@@ -193,7 +193,7 @@ class AsyncMap(Generic[T, R]):
 
     def _ready(self) -> Finished[T, R] | None:
         """Return the next result if it is there already: mostly so, and then nothing need be awaited."""
-        if not self._finished:
+        if not self._finished or (self._resume is not None and self._resume.is_held):
             return None
         self._delivered += 1
         if self._room:
@@ -204,6 +204,8 @@ class AsyncMap(Generic[T, R]):
         if self._source is None:
             await self._begin()
         while True:
+            if self._resume is not None:
+                await self._resume.keep_up()
             if (finished := self._ready()) is not None:
                 return finished
             if self._closed:

@@ -17,15 +17,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from airflow_provider_async.core.checks import check_name
 from airflow_provider_async.core.envelope import Unusable, seal, unseal
 from airflow_provider_async.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
-__all__ = ["Carryover", "Carryovers", "Place", "carrying_on_by", "check_cursor_name", "current_carryovers"]
+__all__ = ["Carryover", "Carryovers", "Place", "carrying_on_by", "current_carryovers"]
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ _MOST_RUNS = 10
 
 #: Fits the smallest limit of the stores for a value, 64 KB as a JSON string.
 _MOST_BYTES = 30_000
-
-_NAME_LENGTH = 100
 
 #: Two runs that end at once may each write what the other has not seen. Who is lost that way comes again.
 _MOST_WRITES = 3
@@ -64,19 +63,6 @@ def current_carryovers() -> Carryovers | None:
     """Return what work in this block goes on from, if there is anything."""
     find = _current.get()
     return None if find is None else find()
-
-
-def check_cursor_name(name: str) -> str:
-    """
-    Return the name of a cursor.
-
-    :raises ValueError: if it cannot be part of a store's keys.
-    """
-    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH:
-        raise ValueError(
-            f"cursor must be a name of letters, digits, '_' and '-', of {_NAME_LENGTH} at most, not {name!r}"
-        )
-    return name
 
 
 class Carryover:
@@ -212,7 +198,7 @@ class Carryovers:
         :raises CheckpointError: if other work of this run uses it at the moment.
         :raises ValueError: if that is no name.
         """
-        check_cursor_name(name)
+        check_name("cursor", name)
         if name in self._in_use:
             raise CheckpointError(f"cursor={name!r} is used twice at once; give each a name of its own")
         self._in_use.add(name)

@@ -13,17 +13,17 @@ import json
 import struct
 from array import array
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 from airflow_provider_async.core.envelope import Unusable
 from airflow_provider_async.core.kept import KeptPages
 from airflow_provider_async.core.keys import KeySet
 from airflow_provider_async.errors import CheckpointError
 
-__all__ = ["JSON", "Checkpoint", "CheckpointStore", "decode_keys", "encode_keys"]
+if TYPE_CHECKING:
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
-#: What JSON can say.
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+__all__ = ["Checkpoint", "decode_keys", "encode_keys"]
 
 #: The smallest of the stores' limits is 64 KB for a value (Airflow's task state store, as JSON).
 _PAGE_BYTES = 60_000
@@ -31,19 +31,6 @@ _KEY_BYTES = 8
 
 #: What base64 makes of a key, with some room for what stands around all of them.
 _PAGE_KEYS = (_PAGE_BYTES - 1_000) * 3 // 4 // _KEY_BYTES
-
-
-class CheckpointStore(Protocol):
-    """Where checkpoints are kept: strings under keys, each replaced as a whole."""
-
-    async def get(self, key: str) -> str | None:
-        """Return what is kept under a key, if there is anything."""
-
-    async def set(self, key: str, value: str) -> None:
-        """Keep a value under a key, in place of any other."""
-
-    async def delete(self, key: str) -> None:
-        """Remove what is kept under a key, if there is anything."""
 
 
 @dataclass(slots=True)

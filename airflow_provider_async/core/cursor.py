@@ -14,7 +14,7 @@ from airflow_provider_async.core.kept import Kept
 from airflow_provider_async.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
 __all__ = ["CursorCheckpoint"]
 

@@ -24,7 +24,7 @@ from airflow_provider_async.core.keys import KeySet
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
 __all__ = ["MOST_BEGUN", "Journal"]
 

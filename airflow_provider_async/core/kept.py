@@ -21,7 +21,7 @@ from airflow_provider_async.core.envelope import Unusable, seal, unseal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
 __all__ = ["Kept", "KeptPages"]
 

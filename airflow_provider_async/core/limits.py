@@ -11,7 +11,7 @@ from airflow_provider_async.errors import InvalidConnection
 if TYPE_CHECKING:
     from airflow_provider_async.core.shards import Shard
 
-__all__ = ["Concurrency", "Rate", "ServerLimits", "check_concurrency", "share_of"]
+__all__ = ["Concurrency", "Rate", "ServerLimits", "share_of"]
 
 #: So many at once, or as many as are found out to be best.
 Concurrency: TypeAlias = 'int | Literal["auto"]'
@@ -61,18 +61,6 @@ class ServerLimits:
     def requests(self, wanted: int) -> int:
         """Return how many requests there may be at once, where so many are wanted."""
         return wanted if self.max_requests is None else min(wanted, self.max_requests)
-
-
-def check_concurrency(argument: str, value: int | str | None) -> None:
-    """
-    Check what a caller has given.
-
-    :raises ValueError: if it is neither a number of at least 1 nor ``auto``.
-    """
-    if value is None or value == "auto":
-        return
-    if isinstance(value, str) or value < 1:
-        raise ValueError(f"{argument} must be at least 1, or 'auto', not {value!r}")
 
 
 def share_of(name: str, limit: int | None, shard: Shard[Any], conn_id: str) -> int | None:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar, cast
 
 from airflow_provider_async.core.attached import Attached
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.connector import Connector
 from airflow_provider_async.core.health import Health
 from airflow_provider_async.core.lease import Lease
@@ -94,15 +95,9 @@ class Pool(Generic[R, V]):
         clock: Callable[[], float] = time.monotonic,
         name: str = "pool",
     ) -> None:
-        for argument, value in (("size", size), ("leases", leases), ("limit", limit), ("max_uses", max_uses)):
-            _require_at_least(1, argument, value, name)
-        for argument, seconds in (
-            ("acquire_timeout", acquire_timeout),
-            ("close_timeout", close_timeout),
-            ("max_idle", max_idle),
-            ("max_lifetime", max_lifetime),
-        ):
-            _require_at_least(0, argument, seconds, name)
+        check_at_least(1, name, size=size, leases=leases, limit=limit, max_uses=max_uses)
+        check_at_least(0, name, acquire_timeout=acquire_timeout, close_timeout=close_timeout)
+        check_at_least(0, name, max_idle=max_idle, max_lifetime=max_lifetime)
         if after_cancel not in ("keep", "discard"):
             raise ValueError(f"{name}: after_cancel must be 'keep' or 'discard', not {after_cancel!r}")
         self.name = name
@@ -189,7 +184,7 @@ class Pool(Generic[R, V]):
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        _require_at_least(1, "limit", limit, self.name)
+        check_at_least(1, self.name, limit=limit)
         self._slots.limit = limit
         self._attached.set_limit(limit)
         if self._state == "open":
@@ -393,8 +388,3 @@ def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 def _describe(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _require_at_least(least: int, argument: str, value: float | None, name: str) -> None:
-    if value is not None and not value >= least:
-        raise ValueError(f"{name}: {argument} must be at least {least}, not {value}")

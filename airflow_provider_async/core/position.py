@@ -7,12 +7,13 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_provider_async.core.resume import check_name, current_checkpoints
+from airflow_provider_async.core.checks import check_name
+from airflow_provider_async.core.resume import current_checkpoints
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.cursor import CursorCheckpoint
     from airflow_provider_async.core.resume import Checkpoints
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Position"]
 
@@ -28,7 +29,7 @@ class Position:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = check_name(name)
+        self.name = check_name("resume", name)
         self._checkpoints: Checkpoints | None = None
         self._cursor: CursorCheckpoint | None = None
 
@@ -54,6 +55,11 @@ class Position:
         """
         if self._cursor is not None:
             self._cursor.set(value)
+
+    async def keep_up(self) -> None:
+        """Wait while what is done cannot be kept."""
+        if self._checkpoints is not None:
+            await self._checkpoints.hold.wait()
 
     def close(self) -> None:
         """Let another piece of work have the name. What an error has ended is saved at once."""

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
 from airflow_provider_async.core.checkpoint import Checkpoint
+from airflow_provider_async.core.checks import check_name
 from airflow_provider_async.core.cursor import CursorCheckpoint
+from airflow_provider_async.core.hold import Hold
 from airflow_provider_async.core.journal import Journal
 from airflow_provider_async.core.keys import KeySet, hash_key, key_of, plain_key
 from airflow_provider_async.core.stores import FileStore
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from airflow_provider_async.core.checkpoint import JSON, CheckpointStore
     from airflow_provider_async.core.keys import Key
+    from airflow_provider_async.core.values import JSON, CheckpointStore
 
-__all__ = ["Checkpoints", "Resume", "check_name", "current_checkpoints", "resumable", "resuming_by"]
+__all__ = ["Checkpoints", "Resume", "current_checkpoints", "resumable", "resuming_by"]
 
 T = TypeVar("T")
 OneCheckpoint = TypeVar("OneCheckpoint", Checkpoint, CursorCheckpoint, Journal)
@@ -37,11 +39,12 @@ log = logging.getLogger(__name__)
 #: What is done may be done again if the process ends without warning within so many seconds.
 CHECKPOINT_SECONDS = 5.0
 
-#: How long saving may take at the end, if nothing sets narrower bounds.
-_LAST_SAVE_SECONDS = 10.0
+#: Work waits so long for a store that is away, and so does its end, if nothing sets narrower bounds: about as long as
+#: Airflow's supervisor goes on without its API server.
+PATIENCE_SECONDS = 60.0
 
-#: A name is part of the stores' keys, for which the narrowest limit is that of file names, 255 bytes.
-_NAME_LENGTH = 100
+#: How long saving may take at the end, however little patience there is.
+_LAST_SAVE_SECONDS = 10.0
 
 _current: ContextVar[Callable[[], Checkpoints] | None] = ContextVar("checkpoints", default=None)
 
@@ -89,19 +92,6 @@ def current_checkpoints() -> Checkpoints | None:
     return None if find is None else find()
 
 
-def check_name(name: str) -> str:
-    """
-    Return the name of a piece of work.
-
-    :raises ValueError: if it cannot be part of a store's keys.
-    """
-    if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH:
-        raise ValueError(
-            f"resume must be a name of letters, digits, '_' and '-', of {_NAME_LENGTH} at most, not {name!r}"
-        )
-    return name
-
-
 class Checkpoints:
     """
     The checkpoints of one task, saved every few seconds while it runs, and when it ends.
@@ -112,6 +102,7 @@ class Checkpoints:
     :param save_seconds: how often they are saved.
     :param is_first: whether nothing can have been kept by earlier tries; what is there all the same is not looked at.
     :param fresh: whether, or for which names, what earlier tries have done is done again.
+    :param patience_seconds: how long work waits for a store that fails, or that takes longer than ``save_seconds``.
     """
 
     def __init__(
@@ -121,6 +112,7 @@ class Checkpoints:
         identity: str,
         attempt: int,
         save_seconds: float = CHECKPOINT_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
         is_first: bool = False,
         fresh: bool | Collection[str] = False,
     ) -> None:
@@ -130,6 +122,8 @@ class Checkpoints:
         self._save_seconds = save_seconds
         self._is_first = is_first
         self._fresh = fresh
+        self._patience_seconds = patience_seconds
+        self.hold = Hold(most_seconds=patience_seconds)
         self._checkpoints: dict[str, Checkpoint | CursorCheckpoint | Journal] = {}
         self._in_use: set[str] = set()
         self._saver: asyncio.Task[None] | None = None
@@ -149,17 +143,21 @@ class Checkpoints:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Save what is not saved yet, for the last time. That is bounded, and a failure is logged."""
+        """Save what is not saved yet, for the last time, as soon as the store can be reached. That is bounded."""
         if self._saver is None:
             return
         self._ends = True
         self._wake.set()
-        await asyncio.wait([self._saver], timeout=_LAST_SAVE_SECONDS)
-        if not self._saver.done():
-            log.warning("checkpoints could not be saved within %g s", _LAST_SAVE_SECONDS)
-            self._saver.cancel()
-        elif self._saver.cancelled():
-            await self._save_within_bounds()
+        try:
+            seconds = max(self._patience_seconds, _LAST_SAVE_SECONDS)
+            await asyncio.wait([self._saver], timeout=seconds)
+            if not self._saver.done():
+                log.warning("checkpoints could not be saved within %g s", seconds)
+                self._saver.cancel()
+            elif self._saver.cancelled():
+                await self._save_within_bounds()
+        finally:
+            self.hold.close()
 
     async def open(self, name: str, *, keeps_results: bool) -> Checkpoint:
         """
@@ -224,18 +222,29 @@ class Checkpoints:
         self._wake.set()
 
     async def save(self) -> None:
-        """Save all checkpoints. A failure is logged, and made up for by the next time."""
-        # Of a copy: others may be opened meanwhile.
-        for name, checkpoint in [*self._checkpoints.items()]:
-            try:
-                await checkpoint.save()
-            except Exception as error:  # noqa: BLE001 - whatever the store raises, the work goes on
-                log.warning("checkpoint %r could not be saved, which is tried again: %s", name, error)
-                self._failed.add(name)
-            else:
-                if name in self._failed:
-                    log.info("checkpoint %r is saved again", name)
-                    self._failed.discard(name)
+        """Save all checkpoints. A failure is logged, and made up for by the next time; until then, work waits."""
+        late = asyncio.get_running_loop().call_later(self._save_seconds, self.hold.begin)
+        try:
+            # Of a copy: others may be opened meanwhile.
+            for name, checkpoint in [*self._checkpoints.items()]:
+                await self._save(name, checkpoint)
+        finally:
+            late.cancel()
+        if self._failed:
+            self.hold.begin()
+        else:
+            self.hold.end()
+
+    async def _save(self, name: str, checkpoint: Checkpoint | CursorCheckpoint | Journal) -> None:
+        try:
+            await checkpoint.save()
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the work goes on
+            log.warning("checkpoint %r could not be saved, which is tried again: %s", name, error)
+            self._failed.add(name)
+        else:
+            if name in self._failed:
+                log.info("checkpoint %r is saved again", name)
+                self._failed.discard(name)
 
     async def remove(self) -> None:
         """Remove all checkpoints, when what they are for has succeeded; in any event loop. A failure is logged."""
@@ -250,15 +259,16 @@ class Checkpoints:
 
     async def _save_again_and_again(self) -> None:
         try:
-            is_last = False
-            while not is_last:
+            is_over = False
+            while not is_over:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._save_seconds):
                         await self._wake.wait()
                 self._wake.clear()
                 # What is done while this saves needs another time.
-                is_last = self._ends
+                ends = self._ends
                 await self.save()
+                is_over = ends and not self.hold.is_on
         except asyncio.CancelledError:
             # All tasks are ended because the one that these are for does not end: it may never come to save them.
             if not self._ends:
@@ -283,7 +293,7 @@ class Resume(Generic[T]):
     """
 
     def __init__(self, name: str, *, key: Callable[[T], Key] | None, keeps_results: bool) -> None:
-        self.name = check_name(name)
+        self.name = check_name("resume", name)
         self.keeps_results = keeps_results
         self._key = key
         self._taken = KeySet()
@@ -333,6 +343,16 @@ class Resume(Generic[T]):
         """Count an item as done."""
         if self._checkpoint is not None:
             self._checkpoint.add(hashed, value)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what is done cannot be kept, so that no more should be."""
+        return self._checkpoints is not None and self._checkpoints.hold.is_on
+
+    async def keep_up(self) -> None:
+        """Wait while what is done cannot be kept."""
+        if self._checkpoints is not None:
+            await self._checkpoints.hold.wait()
 
     def close(self) -> None:
         """Let another piece of work have the name. What an error has ended is saved while others still clean up."""

@@ -9,6 +9,7 @@ import socket
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.work import working_on
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ class Retry:
     is_transient: Callable[[BaseException], bool] = is_transient
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            msg = f"attempts must be at least 1, not {self.attempts}"
-            raise ValueError(msg)
+        check_at_least(1, attempts=self.attempts)
         for name in ("initial_seconds", "max_seconds", "budget_seconds"):
             if (seconds := getattr(self, name)) < 0:
                 msg = f"{name} must not be negative, but is {seconds}"

@@ -13,13 +13,14 @@ from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.keys import hash_key, key_of, plain_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Shard", "shards"]
 
@@ -115,8 +116,7 @@ def shards(items: Iterable[T], parts: int, *, weight: Callable[[T], float] | Non
     """
     if isinstance(items, (str, bytes)):
         raise TypeError(f"items is one {type(items).__name__}, not an iterable of items")
-    if parts < 1:
-        raise ValueError(f"parts must be at least 1, not {parts}")
+    check_at_least(1, parts=parts)
     everything = list(items)
     _check(everything)
     parts = min(parts, len(everything))

@@ -222,18 +222,17 @@ class Slots(Generic[R]):
         """Note that a doomed resource is closed: another may be opened in its place."""
         self._retired.discard(slot)
 
-    def retire_idle(self, *, everything: bool = False) -> float:
+    def retire_idle(self) -> float:
         """
         Retire the idle resources whose time has come.
 
-        :param everything: all idle ones, whatever their age.
         :return: seconds until the next one is due; infinity if none will be.
         """
         now = self._clock()
         next_due = math.inf
         for slot in list(self._by_load[0]):
             due = min(slot.expires_at, slot.idle_since + self._max_idle)
-            if everything or due <= now:
+            if due <= now:
                 del self._by_load[0][slot]
                 self._retire(slot)
             else:

@@ -10,9 +10,9 @@ from airflow_provider_async.core.monitor import TICK_SECONDS
 from airflow_provider_async.core.pace import merged
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.monitor import Monitor, Stage
     from airflow_provider_async.core.slots import PoolStatistics
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.core.work import Failure
 
 __all__ = ["snapshot"]

@@ -57,12 +57,10 @@ class Decoder:
     Decodes gzip (several members too) or deflate, a portion at a time.
 
     :param coding: ``gzip`` or ``deflate``, which is zlib's format or, at some servers, the bare one.
-    :param max_ratio: how many times as large as its code a body may become, once it is above 16 MiB.
     """
 
-    def __init__(self, coding: str, *, max_ratio: float = _MAX_RATIO) -> None:
+    def __init__(self, coding: str) -> None:
         self._coding = coding
-        self._max_ratio = max_ratio
         self._inner: zlib._Decompress | None = None
         self._taken = 0
         self._given = 0
@@ -83,9 +81,9 @@ class Decoder:
             except zlib.error as error:
                 raise InvalidBody(f"the body is no valid {self._coding}: {error}") from None
             self._given += len(portion)
-            if self._given > _HARMLESS_BYTES and self._given > self._taken * self._max_ratio:
+            if self._given > _HARMLESS_BYTES and self._given > self._taken * _MAX_RATIO:
                 raise BodyTooLarge(
-                    f"{self._taken} bytes of {self._coding} have become {self._given}, more than {self._max_ratio} "
+                    f"{self._taken} bytes of {self._coding} have become {self._given}, more than {_MAX_RATIO} "
                     "times as many, and there is more"
                 )
             if portion:

@@ -11,7 +11,7 @@ from airflow_provider_async.core.keys import hash_key
 from airflow_provider_async.http.pages import BodyCursor, Cursor, JSONLink, LinkHeader, Offset, PageNumber, SinglePage
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pages import Paginator
     from airflow_provider_async.http.requests import PageRequest
 

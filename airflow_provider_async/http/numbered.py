@@ -14,7 +14,7 @@ from airflow_provider_async.http.totals import AUTO, number_of, page_count
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.paginator import Page
     from airflow_provider_async.http.paths import Missing
     from airflow_provider_async.http.requests import PageRequest

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.checks import check_above_zero, check_at_least, check_concurrency
 from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_provider_async.core.shards import Shard
     from airflow_provider_async.http.auth import Auth
@@ -103,6 +104,39 @@ class HTTPOptions:
             return {}
         is_auto = wanted == "auto"
         return {"max_concurrency": MOST_AUTO_CONCURRENCY if is_auto else wanted, "is_auto": is_auto}
+
+    @classmethod
+    def given(
+        cls,
+        *,
+        max_concurrency: Concurrency | None,
+        rate: Rate | None,
+        total_timeout: float | None,
+        max_body_bytes: int | None,
+        allowed_hosts: Iterable[str],
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """
+        Check what a pool is given, and return the options that win over those of its Connection.
+
+        :raises TypeError: if the hosts are one text.
+        :raises ValueError: if a number is none that it can be.
+        """
+        if isinstance(allowed_hosts, str):
+            raise TypeError("allowed_hosts is one text, not an iterable of hosts")
+        check_concurrency("max_concurrency", max_concurrency)
+        check_at_least(1, max_body_bytes=max_body_bytes)
+        check_above_zero(timeout=timeout, total_timeout=total_timeout, rate=rate)
+        options: dict[str, Any] = {
+            **cls.concurrency(max_concurrency),
+            "rate": rate,
+            "connect_seconds": timeout,
+            "read_seconds": timeout,
+            "total_seconds": total_timeout,
+            "allowed_hosts": tuple(allowed_hosts) or None,
+            "max_body_bytes": max_body_bytes,
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
     def tls(self) -> ssl.SSLContext | bool:
         """

@@ -20,7 +20,7 @@ from airflow_provider_async.http.paths import MISSING, find, replaced
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.paths import Missing
     from airflow_provider_async.http.requests import PageRequest
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.position import Position
 from airflow_provider_async.core.work import working_on
 from airflow_provider_async.http.pagination import Pagination
@@ -14,7 +15,7 @@ from airflow_provider_async.http.paginator import Paginator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 __all__ = ["MOST_EMPTY_PAGES", "paginate"]
@@ -96,13 +97,8 @@ def paginate(
     """
     if paginator != "auto" and not isinstance(paginator, Paginator):
         raise ValueError(f"paginator must be 'auto' or a Paginator, not {paginator!r}")
-    for name, value, least in (
-        ("prefetch", prefetch, 0),
-        ("max_pages", max_pages, 1),
-        ("max_empty_pages", max_empty_pages, 1),
-    ):
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
+    check_at_least(0, prefetch=prefetch)
+    check_at_least(1, max_pages=max_pages, max_empty_pages=max_empty_pages)
     return Pagination(
         fetch,
         request,

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.position import Position
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pages import Paginator
     from airflow_provider_async.http.requests import PageRequest, PageResponse
 
@@ -248,6 +248,8 @@ class Pagination(Generic[T]):
         if self._closed:
             raise self._closed_error()
         assert self._prefetch is not None  # noqa: S101 - made at the beginning
+        if self._position is not None:
+            await self._position.keep_up()
         self._number = self._at.pages + 1
         began = self._work.clock()
         task = await self._prefetch.get(request)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.http.auth import Auth, CallableAuth
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.auth import AuthFunction
     from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.client import Check, Params
@@ -106,19 +105,14 @@ class HTTPClientPool(SessionPool, HTTPClient):
         connection: ConnectionFields | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(allowed_hosts, str):
-            raise TypeError("allowed_hosts is one text, not an iterable of hosts")
-        check_concurrency("max_concurrency", max_concurrency)
-        if max_body_bytes is not None and max_body_bytes < 1:
-            raise ValueError(f"max_body_bytes must be at least 1, not {max_body_bytes}")
-        numbers = rate if isinstance(rate, tuple) else (rate,)
-        for argument, seconds in (
-            ("timeout", timeout),
-            ("total_timeout", total_timeout),
-            *(("rate", n) for n in numbers),
-        ):
-            if seconds is not None and not 0 < seconds < float("inf"):
-                raise ValueError(f"{argument} must be above zero, not {seconds}")
+        self._given = HTTPOptions.given(
+            max_concurrency=max_concurrency,
+            rate=rate,
+            timeout=timeout,
+            total_timeout=total_timeout,
+            max_body_bytes=max_body_bytes,
+            allowed_hosts=allowed_hosts,
+        )
         self.http_conn_id = http_conn_id
         made = auth if auth is None or isinstance(auth, Auth) else CallableAuth(auth)
         self._hook = AsyncHTTPHook(http_conn_id, auth=made, connection=connection)
@@ -129,15 +123,6 @@ class HTTPClientPool(SessionPool, HTTPClient):
         self._shard = shard
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
-        self._overrides: dict[str, Any] = {
-            **HTTPOptions.concurrency(max_concurrency),
-            "rate": rate,
-            "connect_seconds": timeout,
-            "read_seconds": timeout,
-            "total_seconds": total_timeout,
-            "allowed_hosts": tuple(allowed_hosts) or None,
-            "max_body_bytes": max_body_bytes,
-        }
 
     async def _open(self) -> tuple[Pool[Transport, Transport], Caller]:
         # aiohttp takes a fifth of a second to import: a DAG file is parsed without it.
@@ -152,7 +137,7 @@ class HTTPClientPool(SessionPool, HTTPClient):
 
     async def _read(self) -> HTTPOptions:
         options = await self._hook.read()
-        changes = {name: value for name, value in self._overrides.items() if value is not None}
+        changes = dict(self._given)
         if self._base_url is not None:
             changes["base_url"], login, _ = read_url(self._base_url, None, "base_url", options.conn_id)
             if login is not None:

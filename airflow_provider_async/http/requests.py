@@ -15,7 +15,7 @@ from airflow_provider_async.core.keys import hash_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["PageRequest", "PageResponse", "redacted"]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import functools
-import gc
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -32,9 +31,6 @@ T = TypeVar("T")
 _PLACE = re.compile(r" \(byte (\d+)\)$")
 
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
-
-#: So large a body has thousands of objects in it.
-_LARGE_BYTES = 32 * 1024
 
 #: How much of the body stands in the error, in characters.
 _EXCERPT = 200
@@ -77,7 +73,7 @@ class Response:
         :raises InvalidBody: if it is no JSON, or not of that shape; with the place and the body's beginning.
         """
         try:
-            return _decode(type, self.body)
+            return _decoder(type).decode(self.body)
         except NOT_JSON as error:
             return self._decode_otherwise(type, error)
 
@@ -115,17 +111,6 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}: {len(self.body)} bytes>"
-
-
-def _decode(kind: Any, body: bytes) -> Any:  # noqa: ANN401 - JSON
-    if len(body) < _LARGE_BYTES or not gc.isenabled():
-        return _decoder(kind).decode(body)
-    # Nothing of what is being made is garbage yet: to look for it, again and again, is a sixth of decoding a page.
-    gc.disable()
-    try:
-        return _decoder(kind).decode(body)
-    finally:
-        gc.enable()
 
 
 @functools.lru_cache(maxsize=128)

@@ -9,7 +9,7 @@ from airflow_provider_async.errors import PaginationError
 from airflow_provider_async.http.paths import MISSING, find
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["find_rows", "rows_at", "tells_of_error"]
 

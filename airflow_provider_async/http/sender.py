@@ -304,7 +304,6 @@ class Sender:
             work.retries += 1
 
     async def _wait(self, call: Call, error: Exception, failed: int, began: float, retry: Retry) -> None:
-        """Wait for the next attempt, or raise the error if there is none."""
         self._failed += policy.is_overload(error)
         if retry.attempts == 1 or not self.is_worth_it(call, error, retry):
             raise error
@@ -346,12 +345,11 @@ class Sender:
 
     def _note_quota(self, headers: Mapping[str, str]) -> None:
         quota = policy.quota(headers, time.time())
-        # Those in flight use up what is left. A longer time is left to the server, which may refuse what comes.
-        if (
-            quota is not None
-            and quota.remaining < self._in_flight
-            and 0 < quota.reset_seconds <= self._retry.budget_seconds
-        ):
+        # Those in flight use up what is left.
+        if quota is None or quota.remaining >= self._in_flight:
+            return
+        # A longer time is left to the server, which may refuse what comes.
+        if 0 < quota.reset_seconds <= self._retry.budget_seconds:
             self.pause.extend(quota.reset_seconds)
 
     # The login.

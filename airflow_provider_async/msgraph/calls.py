@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_async.core.amap import amap
+from airflow_provider_async.core.checks import check_at_least
 from airflow_provider_async.core.pooled import amap_over
 from airflow_provider_async.core.progress import Tally
 from airflow_provider_async.http.requests import PageRequest
@@ -163,13 +164,13 @@ class GraphCalls(SessionPool, MSGraphClient):
         :return: answers with ``url``, ``status``, ``headers``, ``body`` and ``json()``; see
             :func:`~airflow_provider_async.amap`.
         """
-        pool, sender = self._opened, self.sender
+        pool = self._opened
         tally = Tally()
         alone = asyncio.Semaphore(pool.limit if limit is None else min(limit, pool.limit))
 
         async def get(url: Target) -> Response:
             async with alone:
-                response = await sender.send(self._call(BatchRequest("GET", url)), retry=retry)
+                response = await self.request("GET", url, retry=retry)
             tally.bytes += len(response.body)
             return response
 
@@ -212,8 +213,7 @@ class GraphCalls(SessionPool, MSGraphClient):
         from airflow_provider_async.msgraph.batcher import Batcher
         from airflow_provider_async.msgraph.sender import DEFAULT_RETRY
 
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
+        check_at_least(1, limit=limit)
         pool = self._opened
         in_flight = pool.limit if limit is None else min(limit, pool.limit)
         policy = retry or self._retry or DEFAULT_RETRY

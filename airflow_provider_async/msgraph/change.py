@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Change", "change_of"]
 

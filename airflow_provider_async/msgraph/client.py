@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from kiota_abstractions.serialization import Parsable
 
     from airflow_provider_async.core.attached import Closeable
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.msgraph.paginated_run import Data, PaginationFunction

@@ -47,13 +47,11 @@ class MSGraphOptions:
     :param http: what the requests need, but for the token.
     :param scopes: what the token is for.
     :param identity: what the token is asked for with.
-    :param drive_id: the Connection's own drive, if it names one.
     """
 
     http: HTTPOptions
     scopes: tuple[str, ...]
     identity: Identity
-    drive_id: str | None = None
 
 
 def read_options(
@@ -98,7 +96,6 @@ def read_options(
         http=http,
         scopes=tuple(scopes or ()) or _list(extras, "scopes") or (f"{audience}/.default",),
         identity=_identity(connection, extras, conn_id, http, is_used=not has_credential),
-        drive_id=extras.text("drive_id"),
     )
 
 

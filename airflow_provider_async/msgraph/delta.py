@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from airflow_provider_async.core.carryover import check_cursor_name, current_carryovers
+from airflow_provider_async.core.carryover import current_carryovers
+from airflow_provider_async.core.checks import check_name
 from airflow_provider_async.core.monitor import Monitor
 from airflow_provider_async.core.position import Position
 from airflow_provider_async.core.work import Work
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_async.core.carryover import Carryover, Carryovers
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["Delta"]
 
@@ -81,7 +82,7 @@ class Delta:
         self._fetch = fetch
         self._request = request
         self._given = link
-        self._cursor = None if cursor is None else check_cursor_name(cursor)
+        self._cursor = None if cursor is None else check_name("cursor", cursor)
         self._position = None if resume is None else Position(resume)
         self._label = label or urlsplit(request.url).path.strip("/") or "delta"
         self._guards = Guards(self._label, max_empty_pages=_MOST_EMPTY_PAGES, equal_pages=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.keys import Key
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["DriveItem", "ItemSource", "content_url", "file_hash", "item_key", "item_of", "session_url", "url_of"]
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_async.core.checks import check_above_zero
 from airflow_provider_async.http.hook import start, transport_pool
 from airflow_provider_async.msgraph.client import MSGraphClient
 from airflow_provider_async.msgraph.connection import read_options
@@ -57,8 +58,7 @@ class AsyncMSGraphHook:
         credential: AsyncTokenCredential | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
-        if timeout is not None and not 0 < timeout < float("inf"):
-            raise ValueError(f"timeout must be above zero, not {timeout}")
+        check_above_zero(timeout=timeout)
         if credential is not None and not callable(getattr(credential, "get_token", None)):
             raise TypeError(f"credential must have get_token, as those of azure.identity.aio, not {credential!r}")
         self.conn_id = conn_id

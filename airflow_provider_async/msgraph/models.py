@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from kiota_abstractions.serialization import Parsable
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["model_reader", "rows_reader"]
 

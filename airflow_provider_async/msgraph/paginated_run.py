@@ -12,6 +12,7 @@ from urllib.parse import quote
 from airflow_provider_async.errors import InvalidBody
 from airflow_provider_async.http.guards import Guards
 from airflow_provider_async.http.links import follow
+from airflow_provider_async.http.paginate import MOST_EMPTY_PAGES
 from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ Data: TypeAlias = "Mapping[str, object] | str | bytes | BytesIO | None"
 
 #: Given the answer and what it was asked for with, returns the next URL and its query parameters.
 PaginationFunction: TypeAlias = "Callable[..., tuple[str | None, GraphParams | None]]"
-
-_MOST_EMPTY_PAGES = 100
 
 
 async def paginated_run(
@@ -48,7 +47,7 @@ async def paginated_run(
         for name, value in (path_parameters or {}).items():
             url = url.replace(f"{{{name}}}", quote(str(value), safe=""))
     body = data.read() if isinstance(data, BytesIO) else data
-    guards = Guards("paginated_run", max_empty_pages=_MOST_EMPTY_PAGES, equal_pages=True)
+    guards = Guards("paginated_run", max_empty_pages=MOST_EMPTY_PAGES, equal_pages=True)
     answers: list[Any] = []
     while True:
         request = client.resolve(url, method=method, params=query_parameters, headers=headers)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.http.hook import transport_pool
 from airflow_provider_async.http.options import HTTPOptions
 from airflow_provider_async.msgraph.files import GraphFiles
@@ -89,15 +88,13 @@ class MSGraphClientPool(GraphFiles):
         connection: ConnectionFields | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(allowed_hosts, str):
-            raise TypeError("allowed_hosts is one text, not an iterable of hosts")
-        check_concurrency("max_concurrency", max_concurrency)
-        if max_body_bytes is not None and max_body_bytes < 1:
-            raise ValueError(f"max_body_bytes must be at least 1, not {max_body_bytes}")
-        numbers = rate if isinstance(rate, tuple) else (rate,)
-        for argument, seconds in (("total_timeout", total_timeout), *(("rate", number) for number in numbers)):
-            if seconds is not None and not 0 < seconds < float("inf"):
-                raise ValueError(f"{argument} must be above zero, not {seconds}")
+        self._given = HTTPOptions.given(
+            max_concurrency=max_concurrency,
+            rate=rate,
+            total_timeout=total_timeout,
+            max_body_bytes=max_body_bytes,
+            allowed_hosts=allowed_hosts,
+        )
         self.conn_id = conn_id
         self._hook = AsyncMSGraphHook(
             conn_id,
@@ -111,15 +108,8 @@ class MSGraphClientPool(GraphFiles):
         )
         self._retry = retry
         self._shard = shard
-        self._allowed_hosts = tuple(allowed_hosts)
         self._acquire_timeout = acquire_timeout
         self._close_timeout = close_timeout
-        self._overrides: dict[str, Any] = {
-            **HTTPOptions.concurrency(max_concurrency),
-            "rate": rate,
-            "total_seconds": total_timeout,
-            "max_body_bytes": max_body_bytes,
-        }
         self._token: GraphToken | None = None
 
     async def _open(self) -> tuple[Pool[Transport, Transport], GraphSender]:
@@ -128,12 +118,9 @@ class MSGraphClientPool(GraphFiles):
 
         options = await self._hook.read()
         self._token = self._hook.token(options, name=self._name)
-        http = replace(
-            options.http,
-            auth=self._token,
-            allowed_hosts=(*options.http.allowed_hosts, *self._allowed_hosts),
-            **{name: value for name, value in self._overrides.items() if value is not None},
-        ).within_limits(self._shard)
+        hosts = (*options.http.allowed_hosts, *self._given.get("allowed_hosts", ()))
+        changes = self._given | {"auth": self._token, "allowed_hosts": hosts}
+        http = replace(options.http, **changes).within_limits(self._shard)
         pool = transport_pool(
             http, name=self._name, acquire_timeout=self._acquire_timeout, close_timeout=self._close_timeout
         )

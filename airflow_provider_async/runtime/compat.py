@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Connection
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
     class StateStore(Protocol):
         """What Airflow 3.3 puts into a task's context as ``task_state_store``."""
@@ -72,41 +72,25 @@ def _exceptions() -> ModuleType:
 
 
 def task_timeout_error() -> type[BaseException]:
-    """
-    Find the class that Airflow's task runner takes for a time-out.
-
-    :return: ``AirflowTaskTimeout``; a subclass of BaseException, not of Exception
-    """
+    """Find what Airflow's task runner takes for a time-out: no subclass of Exception."""
     error: type[BaseException] = _exceptions().AirflowTaskTimeout
     return error
 
 
 def task_terminated_error() -> type[BaseException]:
-    """
-    Find the class that Airflow's task runner takes for a task that failed for good because it was ended.
-
-    :return: ``AirflowTaskTerminated``; a subclass of BaseException, not of Exception
-    """
+    """Find what it takes for a task that failed for good because it was ended: no subclass of Exception."""
     error: type[BaseException] = _exceptions().AirflowTaskTerminated
     return error
 
 
 def task_failed_error() -> type[Exception]:
-    """
-    Find the class that Airflow's task runner takes for a failure that may be retried.
-
-    :return: ``AirflowException``
-    """
+    """Find what it takes for a failure that may be retried."""
     error: type[Exception] = _exceptions().AirflowException
     return error
 
 
 def not_found_error() -> type[Exception]:
-    """
-    Find the class of the error that says that there is no such Connection.
-
-    :return: ``AirflowNotFoundException``
-    """
+    """Find the error that says that there is no such Connection."""
     error: type[Exception] = _exceptions().AirflowNotFoundException
     return error
 
@@ -154,11 +138,7 @@ def get_connection(conn_id: str) -> Connection:
 
 
 def is_triggerer() -> bool:
-    """
-    Tell whether this process runs triggers, such as those of missed deadlines.
-
-    :return: whether its channel to the supervisor is that of a triggerer
-    """
+    """Tell whether this process runs triggers, such as those of missed deadlines, by its channel to the supervisor."""
     runner = sys.modules.get("airflow.jobs.triggerer_job_runner")
     task_runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     if runner is None or task_runner is None:
@@ -181,11 +161,7 @@ async def get_connection_in_triggerer(conn_id: str) -> Connection:
 
 
 def current_context() -> Mapping[str, Any] | None:
-    """
-    Find the running task's context.
-
-    :return: None outside of a task
-    """
+    """Find the running task's context; None outside of a task."""
     # Whoever has not imported Airflow runs no task, and needs not wait for it.
     if (sdk := sys.modules.get("airflow.sdk")) is None:
         return None
@@ -225,12 +201,7 @@ def state_store(context: Mapping[str, object]) -> StateStore:
 
 
 def has_state_store(context: Mapping[str, object]) -> bool:
-    """
-    Tell whether tasks have a state store.
-
-    :param context: the task's context
-    :return: whether this is Airflow 3.3 or newer
-    """
+    """Tell by a task's context whether tasks have a state store: from Airflow 3.3 on."""
     return "task_state_store" in context
 
 
@@ -327,11 +298,7 @@ def _check(answer: object) -> None:
 
 
 def has_task_tabs() -> bool:
-    """
-    Tell whether plugins can add tabs to the page of a task instance.
-
-    :return: whether this is Airflow 3.1 or newer
-    """
+    """Tell whether plugins can add tabs to the page of a task instance: from Airflow 3.1 on."""
     from airflow import __version__
 
     major, minor = __version__.split(".")[:2]
@@ -339,11 +306,7 @@ def has_task_tabs() -> bool:
 
 
 def plugin_base() -> type:
-    """
-    Find the class that Airflow's plugins inherit from: from 3.2 on a task loads them without Airflow's core.
-
-    :return: ``AirflowPlugin``
-    """
+    """Find the class that Airflow's plugins inherit from: from 3.2 on a task loads them without Airflow's core."""
     try:
         module = importlib.import_module("airflow.sdk.plugins_manager")
     except ImportError:
@@ -353,11 +316,7 @@ def plugin_base() -> type:
 
 
 def metrics() -> Metrics:
-    """
-    Find what sends metrics to where Airflow's configuration says, if that is anywhere.
-
-    :return: an object with ``incr``, ``gauge`` and ``timing``
-    """
+    """Find what sends metrics to where Airflow's configuration says, if that is anywhere."""
     try:
         # Where core's task runner finds it, too: the public name for it takes 3.2 a second to import.
         module = importlib.import_module("airflow.sdk._shared.observability.metrics.stats")

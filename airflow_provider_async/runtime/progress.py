@@ -25,7 +25,7 @@ from airflow_provider_async.runtime.spans import Spans
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 __all__ = ["PROGRESS_KEY", "PROGRESS_SECONDS", "reporting"]
 

@@ -15,15 +15,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.core.carryover import Carryovers, carrying_on_by
-from airflow_provider_async.core.resume import CHECKPOINT_SECONDS, Checkpoints, resuming_by
+from airflow_provider_async.core.resume import CHECKPOINT_SECONDS, PATIENCE_SECONDS, Checkpoints, resuming_by
 from airflow_provider_async.runtime import compat
-from airflow_provider_async.runtime.comms import one_request_at_a_time
+from airflow_provider_async.runtime.comms import is_supervised, one_request_at_a_time
 from airflow_provider_async.runtime.stores import TaskInstanceName, TaskName, find_cursor_store, find_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-__all__ = ["FRESH_START", "resuming"]
+__all__ = ["FRESH_START", "known_state", "resuming"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,19 @@ async def resuming(context: Mapping[str, Any]) -> AsyncIterator[None]:
             yield
     finally:
         await attempt.aclose()
+
+
+def known_state(context: Mapping[str, Any]) -> str | None:
+    """
+    Ask Airflow's server for the state of a task instance.
+
+    :param context: the task's context
+    :raises AirflowRuntimeError: if it does not say
+    :return: such as ``success``; None if it knows none
+    """
+    ti = context["ti"]
+    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
+    return next(iter(found.get(ti.run_id, {}).values()), None)
 
 
 class _Attempt:
@@ -89,6 +102,14 @@ class _Attempt:
         if self._checkpoints is not None:
             await self._checkpoints.remove()
 
+    def is_known_to_have_succeeded(self) -> bool:
+        """Ask Airflow's server whether the task has succeeded."""
+        try:
+            return known_state(self._context) == "success"
+        except Exception as error:  # noqa: BLE001 - whatever the reason, it is not known
+            log.warning("Airflow's server does not say whether the task has succeeded: %s", error)
+            return False
+
     def _settle_at_success(self) -> None:
         task = self._context["ti"].task
         # A new list: the task may be a copy that shares its lists with the task that the DAG has. And under dag.test()
@@ -107,6 +128,7 @@ def _checkpoints_of(context: Mapping[str, Any]) -> Checkpoints:
         identity="/".join(name.segments()),
         attempt=ti.try_number,
         save_seconds=conf.getfloat("async", "checkpoint_seconds", fallback=CHECKPOINT_SECONDS),
+        patience_seconds=conf.getfloat("async", "checkpoint_patience_seconds", fallback=PATIENCE_SECONDS),
         is_first=compat.is_first_start(context),
         fresh=_fresh_start(context),
     )
@@ -141,6 +163,8 @@ class _AtSuccess:
     """
     A callback of a task that succeeds, which core calls when the result is pushed and the success is reported.
 
+    From Airflow 3.2 on, core calls it even if the report has failed: then the task is tried again.
+
     :param attempt: the try that succeeds
     """
 
@@ -150,6 +174,9 @@ class _AtSuccess:
     def __call__(self, _context: object) -> None:
         try:
             with one_request_at_a_time():
-                asyncio.run(self._attempt.settle())
+                if is_supervised() and not self._attempt.is_known_to_have_succeeded():
+                    log.warning("what was done is kept: Airflow does not know that this try has succeeded")
+                else:
+                    asyncio.run(self._attempt.settle())
         except Exception:
             log.exception("cursors could not be kept, or checkpoints could not be removed")

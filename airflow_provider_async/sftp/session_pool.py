@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.checks import check_at_least, check_concurrency
 from airflow_provider_async.core.governor import govern
-from airflow_provider_async.core.limits import check_concurrency
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.errors import PoolClosed
 from airflow_provider_async.sftp.hook import AsyncSFTPHook
@@ -55,8 +55,7 @@ class SFTPSessionPool:
         shard: Shard[Any] | None = None,
         connection: ConnectionFields | None = None,
     ) -> None:
-        if pool_size is not None and pool_size < 1:
-            raise ValueError(f"pool_size must be at least 1, not {pool_size}")
+        check_at_least(1, pool_size=pool_size)
         check_concurrency("max_concurrency", max_concurrency)
         if operation_timeout is not None and not operation_timeout > 0:
             raise ValueError(f"operation_timeout must be above zero, not {operation_timeout}")

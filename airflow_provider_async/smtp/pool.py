@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_async.core.checks import check_above_zero, check_at_least
 from airflow_provider_async.core.pause import Pause
 from airflow_provider_async.core.pool import Pool
 from airflow_provider_async.core.retry import Retry
@@ -119,19 +120,10 @@ class SMTPClientPool:
             "recipients_per_day": recipients_per_day,
             "recipients_per_envelope": recipients_per_envelope,
         }
-        for argument, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{argument} must be at least 1, not {count}")
+        check_at_least(1, **counts)
         if chunking_window is not None and chunking_window < 0:
             raise ValueError(f"chunking_window must not be negative, but is {chunking_window}")
-        numbers = rate if isinstance(rate, tuple) else (rate,)
-        for argument, number in (
-            ("timeout", timeout),
-            ("content_timeout", content_timeout),
-            *(("rate", number) for number in numbers),
-        ):
-            if number is not None and not 0 < number < float("inf"):
-                raise ValueError(f"{argument} must be above zero, not {number}")
+        check_above_zero(timeout=timeout, content_timeout=content_timeout, rate=rate)
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
         self.smtp_conn_id = smtp_conn_id
@@ -277,8 +269,7 @@ class SMTPClientPool:
         :return: what to iterate over; ``await .report()`` sends everything and gives the counts.
         """
         pool, options, throttle = self._open
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
+        check_at_least(1, limit=limit)
         if on_unknown not in ("report", "resend"):
             raise ValueError(f"on_unknown must be 'report' or 'resend', not {on_unknown!r}")
         if raise_on not in ("any", "all", None):

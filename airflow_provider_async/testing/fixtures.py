@@ -8,6 +8,7 @@ so that tests need not be async.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.testing.http import HTTPServer
+    from airflow_provider_async.testing.msgraph import GraphServer
     from airflow_provider_async.testing.sftp import SFTPServer
+    from airflow_provider_async.testing.smtp import SMTPServer
 
-__all__ = ["http_server", "sftp_server"]
+__all__ = ["graph_server", "http_server", "sftp_server", "smtp_server"]
 
 
 @pytest.fixture
@@ -41,4 +44,25 @@ def http_server() -> Iterator[HTTPServer]:
     from airflow_provider_async.testing.http import HTTPServer
 
     with running_in_a_thread(HTTPServer().running()) as server:
+        yield server
+
+
+@pytest.fixture
+def graph_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphServer]:
+    """Run a Microsoft Graph server, empty at first, with the Entra that gives its tokens."""
+    from airflow_provider_async.testing.msgraph import GraphServer
+
+    # azure-identity asks for tokens through the proxy that the environment names.
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, ",".join(["127.0.0.1", "localhost", os.environ.get(name, "")]))
+    with running_in_a_thread(GraphServer().running()) as server:
+        yield server
+
+
+@pytest.fixture
+def smtp_server() -> Iterator[SMTPServer]:
+    """Run an SMTP server that keeps the mails that it takes, for whoever sends them."""
+    from airflow_provider_async.testing.smtp import SMTPServer
+
+    with running_in_a_thread(SMTPServer().running()) as server:
         yield server

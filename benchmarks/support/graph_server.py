@@ -20,15 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.msgraph.server import PARTS, graph_server
-from tests.msgraph.server_core import GraphAnswer, Routes
-from tests.msgraph.server_directory import make_users
+from airflow_provider_async.testing.msgraph import GraphAnswer, GraphServer
+from tests.msgraph.server import make_users
 from tests.msgraph.server_entra import Certificate, entra_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.msgraph.server_core import GraphRequest, GraphServer
+    from airflow_provider_async.testing.msgraph import GraphRequest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -74,11 +73,10 @@ def default_user(number: int) -> dict[str, object]:
     }
 
 
-def routes(pages: list[bytes]) -> Routes:
-    made = Routes()
+def answer_with(pages: list[bytes], server: GraphServer) -> None:
+    """Answer requests for users with pages that are made already."""
 
-    @made.on("GET", "/users")
-    def page(server: GraphServer, request: GraphRequest, _: dict[str, str]) -> GraphAnswer:
+    def page(request: GraphRequest) -> GraphAnswer:
         number = int(request.query.get("$skiptoken", "0"))
         last = int(request.query.get("$last", "0"))
         following = (
@@ -88,14 +86,15 @@ def routes(pages: list[bytes]) -> Routes:
         server.seen.clear()
         return GraphAnswer(body=body, headers={"Content-Type": "application/json"})
 
-    return made
+    server.on("/users", page)
 
 
 async def serve(rows: int, folder: Path) -> None:
     made = Certificate.make()
-    parts = {"pages": routes(make_pages(rows)), **{name: part.ROUTES for name, part in PARTS.items()}}
-    async with graph_server(parts=parts) as server, entra_server(server.tokens, tls=made.context(folder)) as entra:
-        server.data["users"] = make_users(2000)
+    graph = GraphServer(scheme="http")
+    graph.collection("users", make_users(2000))
+    answer_with(make_pages(rows), graph)
+    async with graph.running() as server, entra_server(server.tokens, tls=made.context(folder)) as entra:
         print(server.port, entra.authority, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

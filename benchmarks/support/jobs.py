@@ -8,21 +8,17 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.support.delay import ROOT
+from benchmarks.support.run import run_client, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.support.server import Server
-
-LIMIT_SECONDS = 1200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +63,10 @@ def python_client(name: str) -> Callable[[Server, Job], Done]:
     """Return what runs a function of ``benchmarks.support.clients`` in a process of its own."""
 
     def run(server: Server, job: Job) -> Done:
-        inherited = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW_")}
-        environment = inherited | {
-            "AIRFLOW_CONN_BENCH": server.airflow_connection(job.port),
-            "AIRFLOW_HOME": str(server.folder / "airflow"),
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        }
-        command = [sys.executable, "-m", "benchmarks.support.clients", name, json.dumps(asdict(job))]
-        return Done(**json.loads(_run(command, environment).splitlines()[-1]))
+        connection = server.airflow_connection(job.port)
+        work = json.dumps(asdict(job))
+        done = run_client("clients", name, work, folder=server.folder, AIRFLOW_CONN_BENCH=connection)
+        return Done(**json.loads(done))
 
     return run
 
@@ -85,29 +77,11 @@ def program(command: Callable[[Job], str]) -> Callable[[Server, Job], Done]:
     def run(_: Server, job: Job) -> Done:
         environment = dict(os.environ, RCLONE_CONFIG="")
         began = time.perf_counter()
-        output = _run(["bash", "-o", "pipefail", "-c", command(job)], environment)
+        output = run_command(["bash", "-o", "pipefail", "-c", command(job)], environment)
         seconds = time.perf_counter() - began
         return Done(seconds, bytes=int(output) if output.strip() else None)
 
     return run
-
-
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=LIMIT_SECONDS,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-        )
-    return done.stdout
 
 
 def _ssh_options(job: Job) -> str:

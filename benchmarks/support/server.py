@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.servers.sftp import Key, Sshd, make_key
+from tests.servers.sftp import Fields, Key, Sshd, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,10 +134,15 @@ class Server:
     host_key: Key
     user_key: Key
 
+    def fields(self, port: int) -> Fields:
+        """Return what a pool reads of a Connection."""
+        extra = {"key_file": str(self.user_key.file), "host_key": self.host_key.public}
+        return Fields("127.0.0.1", port, getpass.getuser(), extra_dejson=extra, conn_id="bench")
+
     def airflow_connection(self, port: int) -> str:
         """Return the value of an ``AIRFLOW_CONN_...`` variable."""
-        extra = {"key_file": str(self.user_key.file), "host_key": self.host_key.public}
-        fields = {"conn_type": "sftp", "host": "127.0.0.1", "port": port, "login": getpass.getuser(), "extra": extra}
+        of = self.fields(port)
+        fields = {"conn_type": "sftp", "host": of.host, "port": port, "login": of.login, "extra": of.extra_dejson}
         return json.dumps(fields)
 
 

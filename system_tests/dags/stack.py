@@ -36,6 +36,9 @@ class Work:
         instance = context["ti"]
         self.plan = Plan(**context["dag_run"].conf)
         self.task = (str(instance.run_id), int(instance.map_index), int(instance.try_number))
+        if self.plan.checkpoints:
+            # As the configuration of a worker says it.
+            os.environ["AIRFLOW__ASYNC__CHECKPOINT_PATH"] = self.plan.checkpoints
 
     async def begin(self) -> Warehouse:
         """Write down that a try has begun."""
@@ -85,14 +88,11 @@ def stack_large_result() -> None:
     async def give() -> str:
         return (NEEDLE * (LARGE_BYTES // len(NEEDLE) + 1))[:LARGE_BYTES]
 
-    @task
-    def take() -> dict[str, str]:
-        # Airflow keeps the beginning of each argument in its database, to show it: this is none.
-        instance: Any = get_current_context()["ti"]
-        text = instance.xcom_pull(task_ids="give")
+    @task.async_python
+    async def take(text: str) -> dict[str, str]:
         return {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
-    give() >> take()
+    take(give())  # type: ignore[arg-type] # Airflow gives what it returns
 
 
 @dag(schedule=None)

@@ -25,7 +25,7 @@ SUPERUSER = "postgres"
 
 
 class NotInstalled(Exception):
-    """A service's program is not installed here; the message names it."""
+    """What a test needs is not there: a program, or a right; the message says which."""
 
 
 def find_postgres() -> Path:

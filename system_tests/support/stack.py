@@ -33,12 +33,20 @@ EDGE = "airflow.providers.edge3.executors.EdgeExecutor"
 LARGE_XCOM_BYTES = 65536
 
 HEARTBEAT_SECONDS = 30
-"""After so long without a sign of life, the scheduler takes a task for dead: longer than any outage in the tests."""
+"""
+After so long without a sign of life, the scheduler takes a task for dead, and has it tried again.
+
+That is longer than any outage in the tests but that of the API server, which takes some time to start.
+"""
+
+ARGUMENT_LENGTH = 80
+"""Of arguments that are longer, Airflow keeps a note alone that they are."""
 
 SETTINGS = {
     "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
     "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": str(LARGE_XCOM_BYTES),
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "system_tests.support.hosts.component",
+    "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": str(ARGUMENT_LENGTH),
     "AIRFLOW__CORE__PARALLELISM": str(SLOTS),
     "AIRFLOW__CORE__XCOM_BACKEND": "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_SECONDS),

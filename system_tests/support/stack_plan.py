@@ -24,6 +24,7 @@ class Plan:
     :param pause_seconds: how long a task rests after each batch
     :param soak_seconds: how long files are read again and again
     :param target: the folder to download into
+    :param checkpoints: the folder that checkpoints are kept in, instead of in Airflow
     """
 
     warehouse: str
@@ -31,3 +32,4 @@ class Plan:
     pause_seconds: float = 0.0
     soak_seconds: float = 0.0
     target: str = ""
+    checkpoints: str = ""

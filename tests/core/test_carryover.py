@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_async.core.carryover import Carryovers, check_cursor_name
+from airflow_provider_async.core.carryover import Carryovers
+from airflow_provider_async.core.checks import check_name
 from airflow_provider_async.core.envelope import seal
 from airflow_provider_async.errors import CheckpointError
 from tests.core.memory_store import MemoryStore
@@ -20,7 +21,7 @@ from tests.core.memory_store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 def run(store: MemoryStore, place: int, *, identity: str = "task", fresh: bool | Collection[str] = False) -> Carryovers:
@@ -248,7 +249,7 @@ async def test_a_cursor_that_cannot_be_kept_does_not_fail_the_run(caplog: pytest
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "a" * 101])
 def test_a_name_is_part_of_a_key(name: str) -> None:
     with pytest.raises(ValueError, match="cursor must be a name"):
-        check_cursor_name(name)
+        check_name("cursor", name)
 
 
 @given(

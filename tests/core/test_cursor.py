@@ -23,7 +23,7 @@ from tests.core.memory_store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 async def loaded(store: MemoryStore, *, attempt: int = 99, identity: str = "task") -> CursorCheckpoint:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_async.core.limits import Rate, ServerLimits, check_concurrency
+from airflow_provider_async.core.limits import Rate, ServerLimits
 from airflow_provider_async.core.shards import Shard
 from airflow_provider_async.errors import InvalidConnection
 
@@ -50,11 +50,3 @@ def test_a_task_without_a_shard_has_the_whole_limit() -> None:
     limits = ServerLimits(max_connections=5, rate=2.0)
     assert limits.share(None, "c") is limits
     assert (limits.connections(3), limits.connections(8), limits.requests(8)) == (3, 5, 8)
-
-
-def test_a_concurrency_is_a_number_or_auto() -> None:
-    for good in (None, 1, 500, "auto"):
-        check_concurrency("max_concurrency", good)
-    for bad in (0, -1, "fast", ""):
-        with pytest.raises(ValueError, match="max_concurrency must be at least 1, or 'auto', not "):
-            check_concurrency("max_concurrency", bad)

@@ -16,8 +16,7 @@ from airflow_provider_async.runtime import connections
 from tests.docs.pages import examples, execute
 from tests.msgraph.conftest import FakeCredential
 from tests.msgraph.conftest import connection as graph_connection
-from tests.msgraph.server import graph_server
-from tests.msgraph.server_directory import make_users
+from tests.msgraph.server import graph_server, make_users
 from tests.servers.mailbox import running_mailbox
 from tests.smtp.reading import Fields
 

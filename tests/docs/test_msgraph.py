@@ -9,8 +9,7 @@ from airflow_provider_async import resumable
 from airflow_provider_async.runtime import connections
 from tests.docs.pages import run
 from tests.msgraph.conftest import FakeCredential, Fields
-from tests.msgraph.server import graph_server
-from tests.msgraph.server_directory import make_groups, make_users
+from tests.msgraph.server import graph_server, make_groups, make_users
 from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, entra_server
 
 if TYPE_CHECKING:

@@ -44,8 +44,8 @@ async def test_changes_batches_and_files(tmp_path: Path, monkeypatch: pytest.Mon
     changed, uploaded, statuses, grouped, users, moved = results
 
     assert changed == len(table) == 5
-    assert uploaded == ["reports/may.csv"]
+    assert uploaded == ["may.csv"]
     assert statuses == {"users/user1@contoso.com": 204, "users/nobody": 404}
     assert grouped == [201, 200]
     assert users == ["User 1"]
-    assert moved == ["reports/may.csv", "reports/may.txt", "may.csv: quickXorHash", "may.txt: quickXorHash"]
+    assert moved == ["may.csv", "may.txt", "may.csv: quickXorHash", "may.txt: quickXorHash"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from airflow_provider_async.testing import in_task, run_task
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.testing.http import HTTPServer
+    from airflow_provider_async.testing.msgraph import GraphServer
     from airflow_provider_async.testing.sftp import SFTPServer
+    from airflow_provider_async.testing.smtp import SMTPServer
 
 pytest_plugins = ["airflow_provider_async.testing.fixtures"]
 
@@ -83,8 +86,24 @@ def test_the_example_of_an_api_passes(guide_to_testing: dict[str, Any], http_ser
     guide_to_testing["test_a_busy_server_is_asked_again"](http_server)
 
 
+def test_the_examples_of_mail_pass(guide_to_testing: dict[str, Any], smtp_server: SMTPServer, tmp_path: Path) -> None:
+    guide_to_testing["test_everyone_who_can_be_reached_is_reminded"](smtp_server)
+    smtp_server.received.clear()
+    guide_to_testing["test_nobody_is_reminded_twice"](smtp_server, tmp_path)
+    guide_to_testing["test_a_refused_login_is_borne"]()
+
+
+GRAPH_TESTS = ["all_pages_are_read", "what_was_removed_is_told"]
+
+
+@pytest.mark.skipif(aiohttp.__version__.startswith("3.10."), reason="this aiohttp leaves sockets of TLS unclosed")
+@pytest.mark.parametrize("name", GRAPH_TESTS)
+def test_an_example_of_graph_passes(name: str, guide_to_testing: dict[str, Any], graph_server: GraphServer) -> None:
+    guide_to_testing[f"test_{name}"](graph_server)
+
+
 def test_all_examples_of_tests_are_run(guide_to_testing: dict[str, Callable[..., Any]]) -> None:
-    others = {"test_a_retry_goes_on_where_it_was", "test_the_folder_is_listed", "test_a_busy_server_is_asked_again"}
-    assert {name for name in guide_to_testing if name.startswith("test_")} == others | {
-        f"test_{name}" for name in SFTP_TESTS
-    }
+    others = {"a_retry_goes_on_where_it_was", "the_folder_is_listed", "a_busy_server_is_asked_again"}
+    others |= {"everyone_who_can_be_reached_is_reminded", "nobody_is_reminded_twice", "a_refused_login_is_borne"}
+    there = {name.removeprefix("test_") for name in guide_to_testing if name.startswith("test_")}
+    assert there == others | {*SFTP_TESTS, *GRAPH_TESTS}

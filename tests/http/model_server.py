@@ -19,7 +19,7 @@ from airflow_provider_async.http.pages import (
 from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 Family = Literal["link header", "link", "cursor", "body cursor", "offset", "page"]
 

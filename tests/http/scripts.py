@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pagination import Pagination
     from tests.http.model_server import ModelServer
 

@@ -23,7 +23,7 @@ from airflow_provider_async.http.pages import (
 from airflow_provider_async.http.requests import PageRequest, PageResponse
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 URL = "https://example.com/items"
 

@@ -23,7 +23,7 @@ from airflow_provider_async.http.requests import PageRequest, PageResponse
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, URL, Family, ModelServer, StatusError
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 from tests.http.scripts import Gate, Script, collect, numbers, read

@@ -17,7 +17,7 @@ from tests.core.memory_store import MemoryStore
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, Family, ModelServer, StatusError
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pagination import Pagination
 
 

@@ -27,7 +27,7 @@ from tests.http.model_server import REQUEST, URL, ModelServer, StatusError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 
 from tests.http.scripts import Gate, Script, read

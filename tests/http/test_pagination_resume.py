@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import suppress
@@ -21,8 +22,8 @@ from tests.core.memory_store import MemoryStore
 from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, URL, Family, ModelServer, StatusError
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
     from airflow_provider_async.core.progress import Progress
+    from airflow_provider_async.core.values import JSON
 
 
 class Stop(Exception):
@@ -254,3 +255,25 @@ def test_runs_are_told_apart() -> None:
     assert len(runs) == 7
     assert run_key(REQUEST, Offset(3), len) == run_key(REQUEST, Offset(3), None)
     assert run_key(REQUEST, PageNumber(past_end={404, 410}), None) in runs
+
+
+async def test_no_page_is_read_while_it_cannot_be_kept_how_far_the_run_has_come() -> None:
+    server = ModelServer("offset", 10, total=10)
+    task = Task(server)
+    got: list[JSON] = []
+    async with Checkpoints(task.store, identity="task", attempt=1, save_seconds=1e6) as checkpoints:
+        pages = paginate(server.fetch, REQUEST, paginator=Offset(), resume="load", prefetch=1).pages()
+        got.append((await anext(pages)).number)
+        got.append((await anext(pages)).number)
+        task.store.error = OSError("away")
+        await checkpoints.save()
+        third = asyncio.ensure_future(anext(pages))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not third.done()
+
+        task.store.error = None
+        await checkpoints.save()
+        got.append((await third).number)
+        await pages.aclose()
+    assert got == [1, 2, 3]

@@ -23,7 +23,7 @@ from tests.http.model_server import FAMILIES, PAGINATORS, REQUEST, ModelServer, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.pages import Paginator
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.requests import PageRequest, PageResponse

@@ -12,7 +12,7 @@ from airflow_provider_async.http.paths import MISSING, find, replaced
 from airflow_provider_async.http.rows import find_rows, rows_at
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
 
 BODY: JSON = {"a": {"b.c": [{"d": 1}, {"d": 2}], "n": None}, "@odata.nextLink": "x", "x.y": {"z": 3}, "x": {"y": 4}}
 

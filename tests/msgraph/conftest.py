@@ -17,7 +17,7 @@ from tests.msgraph.server import graph_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tests.msgraph.server_core import GraphServer, Tokens
+    from airflow_provider_async.testing.msgraph import GraphServer, Tokens
 
 #: Waits that nobody notices.
 SOON = Retry(attempts=5, initial_seconds=0.01, max_seconds=0.02, budget_seconds=20)

@@ -13,7 +13,7 @@ from airflow_provider_async.http.requests import PageRequest, PageResponse
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.msgraph.change import Change
 
 ROOT = "https://graph.test/v1.0/"

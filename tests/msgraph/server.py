@@ -1,58 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""
-A Microsoft Graph server from the public documentation, with faults on demand.
-
-Each part of it is a module ``server_*`` with ``ROUTES`` and ``fill``, which makes what there is at first. What Entra
-does, over TLS, stands in ``server_entra``.
-"""
+"""The Graph server of :mod:`airflow_provider_async.testing` without TLS, and what it has at first."""
 
 from __future__ import annotations
 
+import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
-from tests.msgraph import server_batch, server_delta, server_directory, server_drive, server_mail
-from tests.msgraph.server_core import GraphServer
-from tests.msgraph.server_paging import Paging
+from airflow_provider_async.testing.msgraph import GraphServer
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
-    from tests.msgraph.server_core import Routes
 
-PARTS = {
-    "batch": server_batch,
-    "delta": server_delta,
-    "drive": server_drive,
-    "mail": server_mail,
-    "directory": server_directory,
-}
+def make_users(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(uuid.UUID(int=number)),
+            "displayName": f"User {number}",
+            "userPrincipalName": f"user{number}@contoso.com",
+            "mail": f"user{number}@contoso.com" if number % 2 else None,
+            "accountEnabled": number % 10 != 0,
+            "businessPhones": ["+1 425 555 0109"],
+            "jobTitle": "Engineer" if number % 3 else "Product Manager",
+        }
+        for number in range(count)
+    ]
+
+
+def make_groups(count: int) -> list[dict[str, Any]]:
+    return [
+        {"id": str(uuid.UUID(int=1 << 64 | number)), "displayName": f"Group {number}", "mailEnabled": number % 2 == 0}
+        for number in range(count)
+    ]
+
+
+def make_messages(count: int) -> list[dict[str, Any]]:
+    return [
+        {"id": f"message-{number}", "subject": f"Subject {number}", "isRead": number % 2 == 0}
+        for number in range(count)
+    ]
 
 
 @asynccontextmanager
-async def graph_server(
-    *, tls: ssl.SSLContext | None = None, port: int = 0, parts: Mapping[str, Routes] | None = None
-) -> AsyncIterator[GraphServer]:
-    """
-    Run a server.
-
-    :param parts: other routes than all that there are.
-    """
-    server = GraphServer(parts or {name: part.ROUTES for name, part in PARTS.items()}, Paging())
-    for part in reversed(PARTS.values()):
-        part.fill(server)
-    runner = web.ServerRunner(web.Server(server.serve), shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
-    await site.start()
-    server.scheme = "http" if tls is None else "https"
-    server.port = runner.addresses[0][1]
-    try:
-        yield server
-    finally:
-        await runner.cleanup()
-    if server.mistakes:
-        raise ExceptionGroup("handlers of the server failed", server.mistakes)
+async def graph_server() -> AsyncIterator[GraphServer]:
+    """Run a server with a few users and groups."""
+    server = GraphServer(scheme="http")
+    server.collection("users", make_users(5))
+    server.collection("groups", make_groups(3))
+    async with server.running() as running:
+        yield running

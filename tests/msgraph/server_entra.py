@@ -9,31 +9,30 @@ Service: https://learn.microsoft.com/azure/app-service/overview-managed-identity
 from __future__ import annotations
 
 import base64
-import datetime as dt
-import ipaddress
 import json
-import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from airflow_provider_async.testing.certificates import certify, server_context
+from airflow_provider_async.testing.msgraph.server import send
+from airflow_provider_async.testing.msgraph.tokens import CLIENT_ID, SECRET, TENANT, Entra
+
 if TYPE_CHECKING:
     import asyncio
+    import ssl
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
 
-    from tests.msgraph.server_core import Tokens
+    from airflow_provider_async.testing.msgraph import Tokens
 
-TENANT = "contoso.onmicrosoft.com"
-CLIENT_ID = "11111111-2222-3333-4444-555555555555"
-SECRET = "s3cret~of~the~client"
+__all__ = ["CLIENT_ID", "SECRET", "TENANT", "Certificate", "FullEntra", "entra_server"]
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -53,31 +52,15 @@ class Certificate:
     def make(cls, *, password: str | None = None) -> Certificate:
         """Make one for the loopback."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=2))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(key, hashes.SHA256())
-        )
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password is not None:
             encryption = serialization.BestAvailableEncryption(password.encode())
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-        return cls(private + certificate.public_bytes(serialization.Encoding.PEM), key)
+        return cls(private + certify(key), key)
 
     def context(self, folder: Path) -> ssl.SSLContext:
         """Return what a server shows this certificate with."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.write(folder))
-        return context
+        return server_context(Path(self.write(folder)))
 
     def write(self, folder: Path) -> str:
         path = folder / "certificate.pem"
@@ -96,26 +79,20 @@ class Certificate:
         return True
 
 
-@dataclass
-class Entra:
+@dataclass(kw_only=True)
+class FullEntra(Entra):
     """
-    Gives tokens of a Graph server.
+    Gives tokens of a Graph server to whatever can prove who it is.
 
-    :param tokens: those that Graph takes.
-    :param asked: the forms, or the queries, by which tokens were asked for.
     :param certificate: what signs the client's assertions.
     :param assertion: what a workload shows, which is the same in a federated credential.
-    :param faults: the next answers: a status, with which it fails.
     :param gate: if set, answers wait for it.
     """
 
-    tokens: Tokens
-    asked: list[dict[str, str]] = field(default_factory=list)
     discovered: list[str] = field(default_factory=list)
     certificate: Certificate | None = None
     assertion: str | None = None
     identity_header: str = "header of the machine"
-    faults: list[int] = field(default_factory=list)
     gate: asyncio.Event | None = None
     port: int = 0
     scheme: str = "https"
@@ -124,33 +101,16 @@ class Entra:
     def authority(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
-    @property
-    def lifetime_seconds(self) -> int:
-        return int(self.tokens.lifetime_seconds)
-
-    async def token(self, request: web.Request) -> web.Response:
-        form: dict[str, str] = {name: str(value) for name, value in (await request.post()).items()}
-        self.asked.append(form)
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        answer = self.give_token(request.match_info["tenant"], form, url=f"{self.authority}{request.path}")
         if self.gate is not None:
             await self.gate.wait()
-        if self.faults:
-            return refused(
-                "temporarily_unavailable", "AADSTS90033: A transient error has occurred.", self.faults.pop(0)
-            )
-        if request.match_info["tenant"] != TENANT:
-            return refused("invalid_request", f"AADSTS90002: Tenant '{request.match_info['tenant']}' not found.", 400)
-        if form.get("grant_type") != "client_credentials" or not form.get("scope", "").endswith("/.default"):
-            return refused("invalid_scope", "AADSTS1002012: The provided value for scope is not valid.", 400)
-        if form.get("client_id") != CLIENT_ID:
-            return refused("unauthorized_client", "AADSTS700016: Application was not found in the directory.", 400)
-        if not self.is_known(form, f"{self.authority}{request.path}"):
-            return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
-        body = {"token_type": "Bearer", "expires_in": self.lifetime_seconds, "access_token": self.tokens.issue()}
-        return web.json_response(body)
+        return await send(request, answer)
 
     def is_known(self, form: Mapping[str, str], url: str) -> bool:
         if "client_assertion" not in form:
-            return form.get("client_secret") == SECRET
+            return super().is_known(form, url)
         assertion = form["client_assertion"]
         if form.get("client_assertion_type") != ASSERTION:
             return False
@@ -170,7 +130,7 @@ class Entra:
             return web.json_response({"statusCode": 400, "message": "no such identity"}, status=400)
         body = {
             "access_token": self.tokens.issue(),
-            "expires_on": str(int(time.time()) + self.lifetime_seconds),
+            "expires_on": str(int(time.time() + self.tokens.lifetime_seconds)),
             "resource": query["resource"],
             "token_type": "Bearer",
         }
@@ -196,20 +156,14 @@ class Entra:
         return web.json_response(body)
 
 
-def refused(code: str, description: str, status: int) -> web.Response:
-    number = description.partition(":")[0].removeprefix("AADSTS")
-    body = {"error": code, "error_description": description, "error_codes": [int(number)], "correlation_id": "c0"}
-    return web.json_response(body, status=status)
-
-
 def _decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 @asynccontextmanager
-async def entra_server(tokens: Tokens, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Entra]:
+async def entra_server(tokens: Tokens, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[FullEntra]:
     """Run a server that gives tokens."""
-    entra = Entra(tokens, scheme="http" if tls is None else "https")
+    entra = FullEntra(tokens=tokens, scheme="http" if tls is None else "https")
     app = web.Application()
     app.router.add_post("/{tenant}/oauth2/v2.0/token", entra.token)
     app.router.add_get("/msi/token", entra.machine_token)

@@ -10,11 +10,11 @@ import pytest
 from airflow_provider_async.errors import GraphError
 from airflow_provider_async.msgraph.advanced import advanced_params
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_directory import make_users
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 COUNT = {"$count": "true"}
 
@@ -60,7 +60,7 @@ def test_what_a_query_needs_beside_the_header(url: str, needed: dict[str, str] |
 
 
 async def test_they_are_set_together(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(20)
+    server.collection("users", make_users(20))
     body = await pool.get("users", params={"$search": '"displayName:user 1"'})
     assert (body["@odata.count"], len(body["value"])) == (11, 11)
     body = await pool.get("users?$filter=endsWith(mail,'1@contoso.com')")

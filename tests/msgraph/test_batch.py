@@ -12,9 +12,9 @@ import pytest
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import GraphError, InvalidBody, UnsafeURL
 from airflow_provider_async.msgraph import BatchRequest
+from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, GraphRequest, error, throttled
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_core import RESET, GraphAnswer, GraphRequest, error, throttled
-from tests.msgraph.server_directory import make_users
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.msgraph import MSGraphClientPool
     from airflow_provider_async.msgraph.targets import Target
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 def urls(count: int) -> list[str]:
@@ -40,12 +40,12 @@ async def outcomes(answers: AsyncMap[Any, Response]) -> list[Outcome[Any, Respon
 
 
 def sizes(server: GraphServer) -> list[int]:
-    return [len(batch) for batch in server.data["batches"]]
+    return [len(batch) for batch in server.batches]
 
 
 @pytest.fixture(autouse=True)
 def users(server: GraphServer) -> None:
-    server.data["users"] = make_users(1000)
+    server.collection("users", make_users(1000))
 
 
 async def test_any_number_of_requests_goes_in_batches_of_twenty(server: GraphServer, pool: MSGraphClientPool) -> None:
@@ -103,7 +103,7 @@ async def test_requests_write_and_send_what_they_are_given(server: GraphServer, 
     assert answers[1].body == b""
     assert answers[4] is not None
     assert set(answers[4].json()) == {"@odata.context", "id", "mail"}
-    (parts,) = server.data["batches"]
+    (parts,) = server.batches
     by_method = {part["method"]: part for part in parts}
     assert by_method["POST"]["headers"] == {"Content-Type": "application/json"}
     assert by_method["PUT"]["body"] == "iVBORw=="
@@ -163,7 +163,7 @@ async def test_parts_that_are_throttled_together_go_together_again(
         server.fail(f"/{url}", throttled("0.2"))
     assert len(await names(pool.batch(urls(60)))) == 60
 
-    assert len(server.data["batches"]) <= 3 + 3
+    assert len(server.batches) <= 3 + 3
     assert sum(sizes(server)) == 90
 
 
@@ -308,7 +308,7 @@ async def test_the_next_try_leaves_out_what_is_done(
 
     with pytest.raises(ZeroDivisionError):
         await attempt(1, fail=True)
-    server.data["batches"].clear()
+    server.batches.clear()
     await attempt(2, fail=False)
     assert sizes(server) == [6]
 
@@ -329,10 +329,10 @@ async def test_writes_are_resumed_by_what_they_send(
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    server.data["batches"].clear()
+    server.batches.clear()
     async with resumable(tmp_path, attempt=2):
         assert len([answer async for answer in pool.batch(requests(), resume="titles")]) == 1
-    assert server.data["batches"][0][0]["body"] == {"jobTitle": "c"}
+    assert server.batches[0][0]["body"] == {"jobTitle": "c"}
     assert BatchRequest("GET", "a").resume_key != BatchRequest("GET", "a", params={"b": "c"}).resume_key
 
 

@@ -14,14 +14,14 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import GraphError
 from airflow_provider_async.msgraph import BatchRequest
 from airflow_provider_async.msgraph.batch_request import LARGEST_BATCH, arrange
-from tests.msgraph.server_core import error, throttled
+from airflow_provider_async.testing.msgraph import error, throttled
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.amap import Outcome
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.msgraph import MSGraphClientPool
     from airflow_provider_async.msgraph.targets import Target
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 def create(name: str, *needed: BatchRequest) -> BatchRequest:
@@ -47,7 +47,7 @@ async def test_one_runs_after_what_it_depends_on(server: GraphServer, pool: MSGr
     answer = found[seen].value
     assert answer is not None
     assert answer.json()["userPrincipalName"] == "a"
-    (parts,) = server.data["batches"]
+    (parts,) = server.batches
     assert [part.get("dependsOn") for part in parts] == [None, ["1"]]
 
 
@@ -61,7 +61,7 @@ async def test_those_that_belong_together_are_in_one_batch_wherever_they_stand(
 
     assert found[seen].error is None
     assert len(found) == 92
-    parts = next(batch for batch in server.data["batches"] if any(part["method"] == "POST" for part in batch))
+    parts = next(batch for batch in server.batches if any(part["method"] == "POST" for part in batch))
     assert [part["method"] for part in parts if part["url"] in ("/users", "/users/a")] == ["POST", "GET"]
 
 
@@ -87,7 +87,7 @@ async def test_what_depends_on_one_that_is_throttled_goes_with_it(server: GraphS
     found = await run(pool, [made, seen])
 
     assert found[seen].error is None
-    assert [[part["method"] for part in batch] for batch in server.data["batches"]] == [["POST", "GET"]] * 2
+    assert [[part["method"] for part in batch] for batch in server.batches] == [["POST", "GET"]] * 2
 
 
 async def test_what_has_succeeded_is_not_run_again(server: GraphServer, pool: MSGraphClientPool) -> None:
@@ -97,7 +97,7 @@ async def test_what_has_succeeded_is_not_run_again(server: GraphServer, pool: MS
     found = await run(pool, [made, seen])
 
     assert found[seen].error is None
-    first, second = server.data["batches"]
+    first, second = server.batches
     assert [part["method"] for part in first] == ["POST", "GET"]
     # Without the one that it depended on, which is not there any more.
     assert second == [{"id": "1", "method": "GET", "url": "/users/a"}]
@@ -124,7 +124,7 @@ async def test_groups_as_large_as_a_batch_fill_one_each(server: GraphServer, poo
 
     assert [outcome.item for outcome in found] == [request for group in groups for request in group]
     assert all(outcome.error is None for outcome in found)
-    assert [len(batch) for batch in server.data["batches"]] == [20, 20, 20]
+    assert [len(batch) for batch in server.batches] == [20, 20, 20]
 
 
 async def test_too_many_that_belong_together_are_refused_before_anything_is_sent(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import GraphError
 from airflow_provider_async.msgraph import BatchRequest
+from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, error, throttled
 from tests.msgraph.conftest import make_pool
 from tests.msgraph.server import graph_server
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.amap import Outcome
@@ -66,7 +66,7 @@ def test_each_request_has_its_own_answer_or_error(
         async with graph_server() as server, make_pool(server, retry=RETRY) as pool:
             server.fail("/$batch", *batch_faults)
             for number, plan in enumerate(plans):
-                server.data["users"].append({"id": f"u{number}", "number": number})
+                server.collections["users"].append({"id": f"u{number}", "number": number})
                 server.fail(f"/users/u{number}", *plan.faults)
                 # Chains are cut before they are too long for a batch.
                 needs = [requests[number - back] for back in plan.needs if back <= number % 10]
@@ -74,7 +74,7 @@ def test_each_request_has_its_own_answer_or_error(
             async with asyncio.timeout(40):
                 outcomes = [one async for one in pool.batch(requests, ordered=ordered, limit=limit).outcomes()]
             check(requests, plans, outcomes)
-            assert all(len(batch) <= 20 for batch in server.data["batches"])
+            assert all(len(batch) <= 20 for batch in server.batches)
 
     asyncio.run(main())
 

@@ -12,7 +12,7 @@ from tests.msgraph.conftest import make_pool
 
 if TYPE_CHECKING:
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 async def test_users_are_made_read_changed_and_removed(pool: MSGraphClientPool, server: GraphServer) -> None:

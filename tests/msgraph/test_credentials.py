@@ -18,13 +18,13 @@ from airflow_provider_async.msgraph import AsyncMSGraphHook, MSGraphClientPool
 from airflow_provider_async.msgraph.credentials import GraphToken
 from tests.http.conftest import until
 from tests.msgraph.conftest import SOON, FakeCredential, Fields, make_pool
-from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, Entra, entra_server
+from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, FullEntra, entra_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def certificate() -> Certificate:
 
 
 @pytest.fixture
-async def entra(server: GraphServer, certificate: Certificate, tmp_path: Path) -> AsyncIterator[Entra]:
+async def entra(server: GraphServer, certificate: Certificate, tmp_path: Path) -> AsyncIterator[FullEntra]:
     async with entra_server(server.tokens, tls=certificate.context(tmp_path)) as running:
         yield running
 
@@ -54,7 +54,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("azure.core.pipeline.policies.AsyncRetryPolicy.sleep", no_wait)
 
 
-def fields(server: GraphServer, entra: Entra, trusted: str, **changes: Any) -> Fields:  # noqa: ANN401 - fields
+def fields(server: GraphServer, entra: FullEntra, trusted: str, **changes: Any) -> Fields:  # noqa: ANN401 - fields
     extras = {"tenant_id": TENANT, "authority": entra.authority, "verify": trusted, "disable_instance_discovery": True}
     made = Fields(host=f"127.0.0.1:{server.port}", schema="http", login=CLIENT_ID, password=SECRET)
     made.extra_dejson = extras | changes.pop("extra", {})
@@ -70,7 +70,7 @@ async def opened(connection: Fields, **options: Any) -> AsyncIterator[MSGraphCli
 
 
 async def test_a_client_secret_gets_one_token_for_many_requests(
-    server: GraphServer, entra: Entra, trusted: str
+    server: GraphServer, entra: FullEntra, trusted: str
 ) -> None:
     async with opened(fields(server, entra, trusted)) as pool:
         await asyncio.gather(*(pool.get("users") for _ in range(50)))
@@ -80,7 +80,7 @@ async def test_a_client_secret_gets_one_token_for_many_requests(
 
 
 async def test_a_certificate_gets_a_token(
-    server: GraphServer, entra: Entra, trusted: str, tmp_path: Path, certificate: Certificate
+    server: GraphServer, entra: FullEntra, trusted: str, tmp_path: Path, certificate: Certificate
 ) -> None:
     entra.certificate = certificate
     path = {"certificate_path": trusted}
@@ -102,7 +102,7 @@ async def test_a_certificate_gets_a_token(
 
 
 async def test_a_workload_shows_the_token_of_its_platform(
-    server: GraphServer, entra: Entra, trusted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: GraphServer, entra: FullEntra, trusted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entra.assertion = "token of the platform"
     (tmp_path / "token").write_text(entra.assertion)
@@ -151,7 +151,7 @@ async def test_any_credential_may_be_given_and_is_left_open(server: GraphServer)
 
 
 async def test_a_token_is_replaced_ahead_of_its_end_by_one_request_alone(
-    server: GraphServer, entra: Entra, trusted: str
+    server: GraphServer, entra: FullEntra, trusted: str
 ) -> None:
     options = await AsyncMSGraphHook(connection=fields(server, entra, trusted)).read()
     now = 0.0
@@ -181,7 +181,7 @@ async def test_a_token_is_replaced_ahead_of_its_end_by_one_request_alone(
     await token.close()
 
 
-async def test_a_token_that_graph_refuses_is_replaced_once(server: GraphServer, entra: Entra, trusted: str) -> None:
+async def test_a_token_that_graph_refuses_is_replaced_once(server: GraphServer, entra: FullEntra, trusted: str) -> None:
     async with opened(fields(server, entra, trusted), max_concurrency=8) as pool:
         await pool.get("me")
         server.tokens.revoke()
@@ -195,7 +195,7 @@ async def test_a_token_that_graph_refuses_is_replaced_once(server: GraphServer, 
 
 
 async def test_a_refused_login_is_told_without_the_secret_and_not_tried_again(
-    server: GraphServer, entra: Entra, trusted: str
+    server: GraphServer, entra: FullEntra, trusted: str
 ) -> None:
     async with opened(fields(server, entra, trusted, password="wr0ng~secret")) as pool:
         errors = await asyncio.gather(*(pool.get("me") for _ in range(3)), return_exceptions=True)
@@ -210,7 +210,7 @@ async def test_a_refused_login_is_told_without_the_secret_and_not_tried_again(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_entra_that_fails_for_now_is_asked_again(server: GraphServer, entra: Entra, trusted: str) -> None:
+async def test_entra_that_fails_for_now_is_asked_again(server: GraphServer, entra: FullEntra, trusted: str) -> None:
     entra.faults = [503] * 5
     async with opened(fields(server, entra, trusted)) as pool:
         assert await pool.get("me")
@@ -221,7 +221,9 @@ async def test_entra_that_fails_for_now_is_asked_again(server: GraphServer, entr
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_authority_that_proves_nothing_is_not_trusted(server: GraphServer, entra: Entra, trusted: str) -> None:
+async def test_an_authority_that_proves_nothing_is_not_trusted(
+    server: GraphServer, entra: FullEntra, trusted: str
+) -> None:
     made = fields(server, entra, trusted, extra={"verify": True})
     async with opened(made, retry=Retry(attempts=1)) as pool:
         with pytest.raises(ConnectionFailed, match=r"(?i)certificate"):
@@ -242,7 +244,7 @@ async def test_the_token_is_of_the_national_cloud_that_the_host_is_of() -> None:
 
 
 @pytest.mark.skipif(aiohttp.__version__.startswith("3.10."), reason="this aiohttp leaves a socket of TLS unclosed")
-async def test_entra_is_found_by_the_synchronous_client_too(entra: Entra, trusted: str) -> None:
+async def test_entra_is_found_by_the_synchronous_client_too(entra: FullEntra, trusted: str) -> None:
     """The server is not merely our own reading: msal looks up the authority before it asks."""
     from azure.identity import ClientSecretCredential
 

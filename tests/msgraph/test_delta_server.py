@@ -9,24 +9,22 @@ import pytest
 
 from airflow_provider_async import resumable
 from airflow_provider_async.errors import GraphError, IteratorClosed, UnsafeURL
+from airflow_provider_async.testing.msgraph import RESET, Deltas, GraphAnswer, error, throttled
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
-from tests.msgraph.server_delta import Deltas, deltas_of
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_drive import drive_of
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.msgraph import MSGraphClientPool
     from airflow_provider_async.msgraph.delta import Delta
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 @pytest.fixture
 def deltas(server: GraphServer) -> Deltas:
-    server.data["users"] = make_users(35)
-    return deltas_of(server)
+    server.collection("users", make_users(35))
+    return server.deltas
 
 
 class Table:
@@ -48,7 +46,7 @@ class Table:
         return delta
 
     def is_like(self, server: GraphServer) -> bool:
-        return self.rows == {user["id"]: user for user in server.data["users"]}
+        return self.rows == {user["id"]: user for user in server.collections["users"]}
 
 
 async def test_a_table_follows_a_directory(
@@ -133,7 +131,7 @@ async def test_from_now_on_is_no_reset(deltas: Deltas, pool: MSGraphClientPool) 
 
 
 async def test_drives_have_deltas_too(server: GraphServer, pool: MSGraphClientPool) -> None:
-    drive = drive_of(server)
+    drive = server.drive
     for name in "abc":
         drive.add(name, b"x")
     link = (await Table().take(pool.delta("me/drive/root/delta"))).link

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_async.errors import GraphError, HTTPStatusError
-from tests.msgraph.server_core import GraphAnswer, error
+from airflow_provider_async.testing.msgraph import GraphAnswer, error
 
 if TYPE_CHECKING:
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 async def caught(pool: MSGraphClientPool, url: str = "users/nobody") -> GraphError:

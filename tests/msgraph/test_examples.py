@@ -15,10 +15,9 @@ from airflow_provider_async.example_dags import example_msgraph
 from airflow_provider_async.msgraph import AsyncMSGraphHook
 from airflow_provider_async.msgraph.credentials import GraphToken
 from airflow_provider_async.runtime import connections
+from airflow_provider_async.testing.msgraph import Paging, error
 from tests.msgraph.conftest import FakeCredential, Fields, connection
-from tests.msgraph.server_core import error
-from tests.msgraph.server_directory import make_groups, make_users
-from tests.msgraph.server_paging import Paging
+from tests.msgraph.server import make_groups, make_users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from airflow_provider_async.msgraph.connection import MSGraphOptions
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 def serve(server: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +49,7 @@ async def test_users_are_loaded_and_the_next_try_goes_on(
     server: GraphServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     serve(server, monkeypatch)
-    server.data["users"] = make_users(95)
+    server.collection("users", make_users(95))
     server.paging = Paging(10)
     server.fail("/users", *[None] * 4, error(403, "Authorization_RequestDenied"))
     load = function_of(example_msgraph.load_users(), "load")
@@ -70,7 +69,7 @@ async def test_users_are_loaded_and_the_next_try_goes_on(
 
 async def test_groups_are_read_as_with_airflows_own_hook(server: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(server, monkeypatch)
-    server.data["groups"] = make_groups(25)
+    server.collection("groups", make_groups(25))
     server.paging = Paging(10)
     pages = await function_of(example_msgraph.read_groups(), "get_json_data")("groups")
     assert [group for page in pages for group in page["value"]] == make_groups(25)

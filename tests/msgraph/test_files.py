@@ -10,23 +10,21 @@ import pytest
 from airflow_provider_async import resumable
 from airflow_provider_async.errors import GraphError, InvalidBody, UnsafePath, VerificationFailed
 from airflow_provider_async.msgraph.drive_item import item_key, url_of
+from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, error, throttled
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
-from tests.msgraph.server_drive import drive_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
-    from tests.msgraph.server_drive import Drive
+    from airflow_provider_async.testing.msgraph import Drive, GraphServer
 
 CONTENT = bytes(number * 31 % 256 for number in range(3_000_000))
 
 
 @pytest.fixture
 def drive(server: GraphServer) -> Drive:
-    return drive_of(server)
+    return server.drive
 
 
 def names_in(folder: Path) -> list[str]:
@@ -233,7 +231,7 @@ async def test_files_that_are_there_are_left_alone_if_that_is_wanted(
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", "a/../b", "."])
 async def test_a_name_leads_out_of_no_folder(drive: Drive, pool: MSGraphClientPool, tmp_path: Path, name: str) -> None:
-    drive.add(name, b"x")
+    drive.add("x", b"x", lies={"name": name})
     with pytest.raises(UnsafePath):
         [file async for file in pool.download_many(["me/drive/items/item1"], tmp_path)]
     assert names_in(tmp_path) == []

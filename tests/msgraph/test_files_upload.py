@@ -10,14 +10,13 @@ import pytest
 from airflow_provider_async import resumable
 from airflow_provider_async.errors import FileChanged, GraphError, InvalidBody, VerificationFailed
 from airflow_provider_async.msgraph.drive_upload import target_url
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
-from tests.msgraph.server_drive import Drive, drive_of
+from airflow_provider_async.testing.msgraph import RESET, Drive, GraphAnswer, error, throttled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphRequest, GraphServer
+    from airflow_provider_async.testing.msgraph import GraphRequest, GraphServer
 
 UNIT = 320 * 1024
 
@@ -28,7 +27,7 @@ UPLOAD = "/public/upload/session1"
 
 @pytest.fixture
 def drive(server: GraphServer) -> Drive:
-    return drive_of(server)
+    return server.drive
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import pytest
 
 from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import GraphError
+from airflow_provider_async.testing.msgraph import GraphAnswer
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_core import GraphAnswer
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_drive import drive_of
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 def urls(count: int) -> list[str]:
@@ -29,7 +28,7 @@ def urls(count: int) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def users(server: GraphServer) -> None:
-    server.data["users"] = make_users(200)
+    server.collection("users", make_users(200))
 
 
 async def names(answers: AsyncMap[Any, Response]) -> list[str]:
@@ -37,7 +36,7 @@ async def names(answers: AsyncMap[Any, Response]) -> list[str]:
 
 
 def batches(server: GraphServer) -> int:
-    return len(server.data["batches"])
+    return len(server.batches)
 
 
 async def test_many_urls_go_in_batches_and_few_do_not(server: GraphServer, pool: MSGraphClientPool) -> None:
@@ -65,13 +64,13 @@ async def test_a_source_of_unknown_length_goes_in_batches(server: GraphServer, p
 
 async def test_contents_come_alone(server: GraphServer, pool: MSGraphClientPool) -> None:
     for number in range(20):
-        drive_of(server).add(f"{number}.txt", b"x" * number)
+        server.drive.add(f"{number}.txt", b"x" * number)
     contents = [f"me/drive/root:/{number}.txt:/content" for number in range(20)]
     answers = pool.get_many([*contents, *urls(20)], ordered=True)
     sizes = [len(answer.body) async for answer in answers]
     assert sizes[:20] == list(range(20))
     assert batches(server) == 1
-    assert len(server.data["batches"][0]) == 20
+    assert len(server.batches[0]) == 20
 
 
 async def test_large_answers_come_alone_after_the_first(server: GraphServer) -> None:

@@ -12,14 +12,13 @@ import pytest
 from airflow_provider_async.errors import PaginationError, UnsafeURL
 from airflow_provider_async.msgraph import AsyncMSGraphHook
 from airflow_provider_async.runtime import connections
+from airflow_provider_async.testing.msgraph import GraphAnswer, Paging
 from tests.msgraph.conftest import FakeCredential, Fields, connection, make_pool
-from tests.msgraph.server_core import GraphAnswer
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_paging import Paging
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 def rows(pages: list[Any]) -> list[Any]:
@@ -27,7 +26,7 @@ def rows(pages: list[Any]) -> list[Any]:
 
 
 async def test_the_example_of_the_proposal_runs(server: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, most=10_000)
     credential = FakeCredential(server.tokens)
 
@@ -54,7 +53,7 @@ async def test_the_example_of_the_proposal_runs(server: GraphServer, monkeypatch
 
 @pytest.mark.parametrize("link", ["absolute", "from root", "relative"])
 async def test_links_of_all_forms_are_followed(pool: MSGraphClientPool, server: GraphServer, link: Any) -> None:  # noqa: ANN401
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, link=link, empty=frozenset({1}))
     params: dict[str, str | int] = {"$count": "true", "$top": 10}
     assert rows(await pool.paginated_run("users", query_parameters=params)) == make_users(25)
@@ -63,7 +62,7 @@ async def test_links_of_all_forms_are_followed(pool: MSGraphClientPool, server: 
 
 
 async def test_a_link_that_repeats_or_leads_away_is_an_error(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, repeat_at=1)
     with pytest.raises(PaginationError, match="which was asked for before"):
         await pool.paginated_run("users")
@@ -73,7 +72,7 @@ async def test_a_link_that_repeats_or_leads_away_is_an_error(pool: MSGraphClient
 
 
 async def test_a_function_of_ones_own_says_what_comes_next(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     seen = []
 
     def following(response: dict[str, Any], url: str, responses: Any) -> tuple[str | None, Any]:  # noqa: ANN401

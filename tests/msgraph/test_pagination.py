@@ -14,20 +14,17 @@ from hypothesis import strategies as st
 
 from airflow_provider_async import resumable
 from airflow_provider_async.errors import AsyncProviderError, GraphError, PaginationError, UnsafeURL
+from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, Paging, error, throttled
 from tests.http.conftest import scripted_server
-from tests.msgraph.conftest import make_pool
-from tests.msgraph.server import graph_server
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_mail import make_messages
-from tests.msgraph.server_paging import Paging
+from tests.msgraph.conftest import SOON, make_pool
+from tests.msgraph.server import graph_server, make_messages, make_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 FAULTS = [None, RESET, throttled(), throttled(None), error(503, "serviceNotAvailable"), error(404, "itemNotFound")]
 
@@ -48,18 +45,18 @@ async def collect(pool: MSGraphClientPool, got: list[Any], **options: Any) -> No
 async def test_links_of_all_forms_are_followed(
     pool: MSGraphClientPool, server: GraphServer, link: Literal["absolute", "from root", "relative"]
 ) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, link=link)
     assert await read(pool, "users") == make_users(25)
     assert len(server.seen) == 3
 
 
 async def test_pages_without_rows_end_nothing(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, empty=frozenset({0, 1, 2}))
     assert await read(pool, "users") == make_users(25)
     assert len(server.seen) == 6
-    server.data["users"] = []
+    server.collection("users", [])
     server.paging = Paging()
     assert await read(pool, "users") == []
 
@@ -74,7 +71,7 @@ async def test_no_link_ends_it(pool: MSGraphClientPool, server: GraphServer, lin
 async def test_a_link_that_repeats_is_an_error_after_the_rows_until_there(
     pool: MSGraphClientPool, server: GraphServer, page: int
 ) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, repeat_at=page)
     got: list[Any] = []
     with pytest.raises(PaginationError):
@@ -83,15 +80,15 @@ async def test_a_link_that_repeats_is_an_error_after_the_rows_until_there(
 
 
 async def test_a_link_leads_to_the_pools_host_or_to_one_that_is_allowed(server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     async with scripted_server() as other:
         server.paging = Paging(10, foreign_at=0, foreign=other.url)
         async with make_pool(server) as pool:
             with pytest.raises(UnsafeURL, match="neither the Connection's host nor one of allowed_hosts"):
                 await read(pool, "users")
         assert other.requests == []
-    async with graph_server(port=0) as other_graph:
-        other_graph.data["users"] = make_users(25)
+    async with graph_server() as other_graph:
+        other_graph.collection("users", make_users(25))
         other_graph.paging = Paging(10)
         other_graph.tokens = server.tokens
         server.paging = Paging(10, foreign_at=0, foreign=other_graph.origin)
@@ -100,7 +97,7 @@ async def test_a_link_leads_to_the_pools_host_or_to_one_that_is_allowed(server: 
 
 
 async def test_count_and_top_follow_the_link_and_lose_nothing(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(7)
     # Fewer come on a page than asked for; whoever goes on with $skip leaves rows out.
     rows = await read(pool, "users", params={"$count": True, "$top": 10})
@@ -109,13 +106,13 @@ async def test_count_and_top_follow_the_link_and_lose_nothing(pool: MSGraphClien
 
 
 async def test_a_count_that_covers_what_was_skipped_is_no_error(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["messages"] = {server.data["users"][0]["id"]: make_messages(25)}
+    server.collection("me/messages", make_messages(25))
     rows = await read(pool, "users/user0@contoso.com/messages", params={"$count": "true", "$skip": 20})
     assert rows == make_messages(25)[20:]
 
 
 async def test_headers_go_with_every_page(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     headers = {"Prefer": "odata.maxpagesize=10", "client-request-id": "mine"}
     params = {"$filter": "accountEnabled ne false", "$select": ["id", "displayName"]}
@@ -129,14 +126,14 @@ async def test_headers_go_with_every_page(pool: MSGraphClientPool, server: Graph
 
 
 async def test_a_page_that_fails_for_now_is_asked_for_again(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     server.fail("/users", None, throttled(), RESET, error(502, "BadGateway"), None, error(500, "generalException"))
     assert await read(pool, "users") == make_users(25)
 
 
 async def test_the_next_try_goes_on_at_the_page_that_failed(server: GraphServer, tmp_path: Path) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     server.fail("/users", None, error(403, "Authorization_RequestDenied"))
     got: list[Any] = []
@@ -180,7 +177,7 @@ def pagings(draw: st.DrawFn) -> Paging:
 @given(
     paging=pagings(),
     count=st.integers(0, 14),
-    faults=st.lists(st.sampled_from(FAULTS), max_size=5),
+    faults=st.lists(st.sampled_from(FAULTS), max_size=SOON.attempts - 1),
     prefetch=st.integers(0, 2),
     asks_for_count=st.booleans(),
 )
@@ -195,7 +192,7 @@ def test_whatever_a_server_does_the_rows_are_its_own_or_there_is_an_error(
 
     async def run() -> Exception | None:
         async with graph_server() as server, make_pool(server) as pool:
-            server.data["users"] = make_users(count)
+            server.collection("users", make_users(count))
             server.paging = paging
             server.fail("/users", *faults)
             try:

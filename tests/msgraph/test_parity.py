@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_provider_async.msgraph import AsyncMSGraphHook
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, Entra, entra_server
-from tests.msgraph.server_paging import Paging
+from airflow_provider_async.testing.msgraph import Paging
+from tests.msgraph.server import make_users
+from tests.msgraph.server_entra import CLIENT_ID, SECRET, TENANT, Certificate, FullEntra, entra_server
 
 pytest.importorskip("airflow.providers.microsoft.azure", reason="Airflow's own azure provider is not installed")
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the provider and of the libraries beneath
 
@@ -63,7 +63,7 @@ def certificate() -> Certificate:
 
 
 @pytest.fixture
-async def entra(server: GraphServer, certificate: Certificate, tmp_path: Path) -> AsyncIterator[Entra]:
+async def entra(server: GraphServer, certificate: Certificate, tmp_path: Path) -> AsyncIterator[FullEntra]:
     async with entra_server(server.tokens, tls=certificate.context(tmp_path)) as running:
         running.certificate = certificate
         yield running
@@ -71,7 +71,7 @@ async def entra(server: GraphServer, certificate: Certificate, tmp_path: Path) -
 
 @pytest.fixture
 def connect(
-    server: GraphServer, entra: Entra, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: GraphServer, entra: FullEntra, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Connection]:
     """Make a Connection, which Airflow's hook finds by its id."""
 
@@ -124,7 +124,7 @@ async def ours(connection: Connection, method: str, /, **call: Any) -> Any:  # n
         return type(error).__name__ if "ResourceNotFound" not in str(error) else "missing"
 
 
-def told(server: GraphServer, entra: Entra) -> list[Any]:
+def told(server: GraphServer, entra: FullEntra) -> list[Any]:
     """Return what Entra and Graph were asked, and forget it."""
     forms = [{name: form.get(name) for name in ("client_id", "client_secret", "scope")} for form in entra.asked]
     names = ("content-type", "prefer", "consistencylevel")
@@ -139,7 +139,7 @@ def told(server: GraphServer, entra: Entra) -> list[Any]:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_both_ask_entra_and_graph_the_same(
-    server: GraphServer, entra: Entra, connect: Callable[[str], Connection], case: str
+    server: GraphServer, entra: FullEntra, connect: Callable[[str], Connection], case: str
 ) -> None:
     connection = connect(case)
     results = [await theirs("run", url="users")]
@@ -153,12 +153,12 @@ async def test_both_ask_entra_and_graph_the_same(
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_both_send_the_same_request(
-    server: GraphServer, entra: Entra, connect: Callable[[str], Connection], call: str
+    server: GraphServer, entra: FullEntra, connect: Callable[[str], Connection], call: str
 ) -> None:
     connection = connect("a secret")
     results = [await theirs("run", **CALLS[call])]
     expected = told(server, entra)
-    server.data["users"] = make_users(5)
+    server.collection("users", make_users(5))
     results.append(await ours(connection, "run", **CALLS[call]))
     assert told(server, entra) == expected
     for result in results:
@@ -171,10 +171,10 @@ async def test_both_send_the_same_request(
 
 
 async def test_both_return_the_same_pages(
-    server: GraphServer, entra: Entra, connect: Callable[[str], Connection]
+    server: GraphServer, entra: FullEntra, connect: Callable[[str], Connection]
 ) -> None:
     connection = connect("a secret")
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     call = {"url": "users", "query_parameters": {"$select": "id"}}
     expected = await theirs("paginated_run", **call)
@@ -183,11 +183,11 @@ async def test_both_return_the_same_pages(
 
 
 async def test_their_hook_goes_on_for_ever_where_a_link_is_relative(
-    server: GraphServer, entra: Entra, connect: Callable[[str], Connection]
+    server: GraphServer, entra: FullEntra, connect: Callable[[str], Connection]
 ) -> None:
     """The reason for being of this one: what is known of theirs still holds."""
     connection = connect("a secret")
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10, link="from root")
     call = {"url": "users"}
     pages = await ours(connection, "paginated_run", **call)

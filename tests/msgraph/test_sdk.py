@@ -21,9 +21,8 @@ from msgraph.generated.users.item.user_item_request_builder import UserItemReque
 from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 
 from airflow_provider_async.errors import GraphError
-from tests.msgraph.server_core import throttled
-from tests.msgraph.server_directory import make_users
-from tests.msgraph.server_paging import Paging
+from airflow_provider_async.testing.msgraph import Paging, throttled
+from tests.msgraph.server import make_users
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from kiota_abstractions.request_information import RequestInformation
 
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 # Of kiota and of the SDK.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -65,7 +64,7 @@ def builder() -> GraphServiceClient:
 
 
 async def test_a_request_information_stands_for_a_url(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     client = builder()
     request = client.users.to_get_request_information(RequestConfiguration(query_parameters=SELECTED))
     body = await pool.get(request)
@@ -92,13 +91,14 @@ async def test_a_request_information_stands_for_a_url(pool: MSGraphClientPool, s
 
 
 async def test_pages_are_read_into_models(pool: MSGraphClientPool, server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     request = builder().users.to_get_request_information()
     names = [user.display_name async for user in pool.paginate(request, as_model=User)]
     assert names == [f"User {number}" for number in range(25)]
-    server.data["groups"][0]["id"] = "g"
-    server.data["members"] = {"g": make_users(2)}
+    server.collections["groups"][0]["id"] = "g"
+    tag = {"@odata.type": "#microsoft.graph.user"}
+    server.collection("groups/g/members", [tag | user for user in make_users(2)])
     from msgraph.generated.models.directory_object import DirectoryObject
 
     members = [member async for member in pool.paginate("groups/g/members", as_model=DirectoryObject)]
@@ -106,7 +106,7 @@ async def test_pages_are_read_into_models(pool: MSGraphClientPool, server: Graph
 
 
 async def test_the_sdks_own_client_passes_against_the_server(server: GraphServer) -> None:
-    server.data["users"] = make_users(25)
+    server.collection("users", make_users(25))
     server.paging = Paging(10)
     async with sdk_client(server) as client:
         page = await client.users.get(RequestConfiguration(query_parameters=SELECTED))
@@ -157,7 +157,7 @@ async def test_requests_without_models_do_without_the_sdk(server: GraphServer) -
         "import asyncio, sys\n"
         "sys.path.insert(0, '.')\n"
         "from tests.msgraph.conftest import Fields, FakeCredential\n"
-        "from tests.msgraph.server_core import Tokens\n"
+        "from airflow_provider_async.testing.msgraph import Tokens\n"
         "from airflow_provider_async.msgraph import MSGraphClientPool\n"
         "async def main():\n"
         f"    fields = Fields(host='127.0.0.1:{server.port}', schema='http')\n"

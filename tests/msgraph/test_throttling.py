@@ -15,14 +15,14 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.errors import ConnectionFailed, GraphError
 from airflow_provider_async.msgraph.pacing import Pacing
 from airflow_provider_async.msgraph.sender import DEFAULT_RETRY
+from airflow_provider_async.testing.msgraph import RESET, GraphAnswer, error, throttled
 from tests.msgraph.conftest import make_pool
-from tests.msgraph.server_core import RESET, GraphAnswer, error, throttled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from airflow_provider_async.msgraph import MSGraphClientPool
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph import GraphServer
 
 
 class Time:
@@ -144,7 +144,7 @@ async def test_a_post_that_was_refused_for_the_crowds_sake_is_sent_again(
 ) -> None:
     server.fail("*", throttled("0"))
     await pool.post("users/user0@contoso.com/sendMail", {"message": {"subject": "once"}})
-    assert server.data["sent"] == [{"subject": "once"}]
+    assert server.sent == [{"message": {"subject": "once"}}]
 
 
 async def test_a_404_is_final(pool: MSGraphClientPool, server: GraphServer) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -107,8 +109,7 @@ def kept(request: pytest.FixtureRequest, comms: Comms, tmp_path: Path) -> Iterat
                 # 3.0 has no file system in memory, so that this is one which is not taken for a plain folder.
                 patch.setattr(stores, "_store_below", PathStore)
                 patch.setenv("AIRFLOW__ASYNC__CHECKPOINT_PATH", f"file://{tmp_path}/kept")
-                top = tmp_path
-                yield {}, lambda: len([path for path in top.rglob("*") if path.is_file()])
+                yield {}, lambda: len([path for path in tmp_path.rglob("*") if path.is_file()])
 
 
 class Try:
@@ -116,10 +117,21 @@ class Try:
 
     def __init__(self, number: int = 1, *, map_index: int = -1, conf: object = None, **context: object) -> None:
         self.task = SimpleNamespace(on_success_callback=[])
+        self.state = "success"
         ti = SimpleNamespace(
-            dag_id="dag", run_id="a run/1", task_id="token", map_index=map_index, try_number=number, task=self.task
+            dag_id="dag",
+            run_id="a run/1",
+            task_id="token",
+            map_index=map_index,
+            try_number=number,
+            task=self.task,
+            get_task_states=self.get_task_states,
         )
         self.context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(conf=conf), **context}
+
+    def get_task_states(self, **_: object) -> dict[str, dict[str, str]]:
+        assert self.state != "no answer", self.state
+        return {"a run/1": {"token": self.state}} if self.state else {}
 
     def run(self, count: int = 5, *, fail_at: int | None = None, name: str = "load") -> list[int]:
         """Return the items that are done."""
@@ -276,10 +288,33 @@ def test_a_removal_that_fails_is_told_and_fails_nothing(
     assert "checkpoints could not be removed" in caplog.text
 
 
-def test_a_save_that_fails_is_told_and_fails_nothing(comms: Comms, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("state", ["running", "up_for_retry", "", "no answer", "success"])
+def test_what_is_kept_stays_until_airflow_knows_of_the_success(
+    comms: Comms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ASYNC__CHECKPOINT_PATH", str(tmp_path / "kept"))
+    one = Try(1)
+    one.run()
+    # From 3.2 on, callbacks run although the success could not be reported.
+    with closing(socket.socket()) as of_supervisor:
+        monkeypatch.setattr(comms, "socket", of_supervisor, raising=False)
+        one.state = state
+        one.succeed()
+
+    told = "what was done is kept: Airflow does not know that this try has succeeded" in caplog.text
+    assert told == (state != "success")
+    assert (Try(2).run() == []) == told
+
+
+def test_a_save_that_fails_is_told_and_fails_nothing(
+    comms: Comms, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ASYNC__CHECKPOINT_SECONDS", "0.01")
+    monkeypatch.setenv("AIRFLOW__ASYNC__CHECKPOINT_PATIENCE_SECONDS", "0.01")
     comms.error = ErrorType.API_SERVER_ERROR
     Try(1).run()
     assert "checkpoint 'load' could not be saved, which is tried again: API_SERVER_ERROR" in caplog.text
+    assert "the work waits until checkpoints can be saved again, 0.01 s at most" in caplog.text
 
 
 def test_a_server_that_does_not_say_what_was_done_is_an_error_and_no_fresh_start(comms: Comms) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
+import psutil
 
 if TYPE_CHECKING:
     import random
@@ -111,6 +112,12 @@ class Sshd:
     def logins(self) -> int:
         """How many logins were accepted since the beginning."""
         return self._log.read_text().count("Accepted publickey")
+
+    @property
+    def sessions(self) -> int:
+        """How many connections it serves. One that is lost may still be written from for a moment."""
+        assert self._process is not None
+        return len(psutil.Process(self._process.pid).children())
 
     @property
     def _log(self) -> Path:

@@ -84,10 +84,13 @@ class TLSRecorder(Recorder):
 def test_both_do_the_same(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
+    if not hasattr(SmtpHook, "_build_ssl_context"):
+        pytest.skip("this SmtpHook checks no certificate after STARTTLS, and takes no token of the Connection")
     fields = dict(CASES[case])
     extra = json.dumps(fields.pop("extra"))
     connection = Connection(conn_id="parity", conn_type="smtp", host="mail.example", extra=extra, **fields)
-    monkeypatch.setenv("AIRFLOW_CONN_PARITY", connection.as_json())
+    given = {"conn_type": "smtp", "host": "mail.example", "extra": extra, **fields}
+    monkeypatch.setenv("AIRFLOW_CONN_PARITY", json.dumps(given))
     monkeypatch.setattr(smtplib, "SMTP", Recorder)
     monkeypatch.setattr(smtplib, "SMTP_SSL", TLSRecorder)
     hook = SmtpHook("parity").get_conn()

@@ -128,8 +128,19 @@ def test_a_function_that_is_not_async_is_refused() -> None:
         run_task(len, "abc")
 
 
+def test_a_dag_file_imports_nothing_that_is_for_tests() -> None:
+    """Nothing of the package may, says import-linter; this is what is there at the end."""
+    examples = "example_http, example_msgraph, example_msgraph_delta, example_msgraph_files, example_sftp, example_smtp"
+    code = (
+        f"import sys\nfrom airflow_provider_async.example_dags import {examples}\n"
+        "print([name for name in sys.modules if name.startswith('airflow_provider_async.testing')])"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_neither_pytest_nor_a_protocols_library_is_imported_unasked() -> None:
-    libraries = {"pytest", "asyncssh", "aiohttp", "airflow"}
+    libraries = {"pytest", "asyncssh", "aiohttp", "aiosmtplib", "airflow", "cryptography"}
     code = f"import sys, airflow_provider_async.testing; print({libraries} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ from airflow_provider_async.core.retry import Retry
 from airflow_provider_async.http import HTTPClientPool
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.checkpoint import JSON
+    from airflow_provider_async.core.values import JSON
     from tests.servers.http import (
         HTTPServer,
     )

@@ -9,10 +9,12 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from tests.msgraph.server_core import GraphAnswer, GraphRequest, Routes, error
+from airflow_provider_async.testing.msgraph.answers import GraphAnswer, GraphRequest, Routes, error
 
 if TYPE_CHECKING:
-    from tests.msgraph.server_core import GraphServer
+    from airflow_provider_async.testing.msgraph.server import GraphServer
+
+__all__ = ["ROUTES"]
 
 ROUTES = Routes()
 
@@ -20,15 +22,11 @@ _MOST_REQUESTS = 20
 _BAD_REQUEST = 400
 
 
-def fill(server: GraphServer) -> None:
-    """What was asked in each batch: the inner requests as they came."""
-    server.data["batches"] = []
-
-
 @ROUTES.on("POST", "/\\$batch")
-async def answer_batch(server: GraphServer, request: GraphRequest, _: dict[str, str]) -> GraphAnswer:
+async def answer_batch(server: GraphServer, request: GraphRequest) -> GraphAnswer:
+    """Answer each part as if it had come alone, after those that it depends on."""
     parts: list[dict[str, Any]] = request.json["requests"]
-    server.data["batches"].append(parts)
+    server.batches.append(parts)
     if not 0 < len(parts) <= _MOST_REQUESTS:
         return error(400, "BadRequest", f"Number of batch request steps exceeds the maximum value of {_MOST_REQUESTS}.")
     names = [part["id"] for part in parts]

@@ -4,20 +4,32 @@
 from __future__ import annotations
 
 import base64
+import json
+import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from tests.msgraph.server_core import GraphAnswer, error
+from airflow_provider_async.testing.msgraph.answers import GraphAnswer, Row, error
 
 if TYPE_CHECKING:
-    from tests.msgraph.server_core import GraphRequest, GraphServer
+    from collections.abc import Callable, Mapping, Sequence
 
-Row = Mapping[str, Any]
+    from airflow_provider_async.testing.msgraph.answers import GraphRequest
+    from airflow_provider_async.testing.msgraph.server import GraphServer
+
+__all__ = ["Paging", "listing", "selected"]
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
+_AND = re.compile(r" and (?=(?:[^']*'[^']*')*[^']*$)")
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
 _ADVANCED = re.compile(r"\b(ne|not)\b|\bendswith\(|/\$count\b", re.IGNORECASE)
 
 
@@ -32,6 +44,7 @@ class Paging:
     :param empty: the numbers of pages, counted from 0, before which there is one without rows.
     :param repeat_at: the number of a page whose link leads to itself.
     :param foreign_at: the number of a page whose link leads to another host.
+    :param foreign: that host's URL.
     :param sizes: instead of ``size``, those of each page in turn.
     """
 
@@ -45,6 +58,7 @@ class Paging:
     sizes: tuple[int, ...] = ()
 
     def size_of(self, number: int, top: int | None) -> int:
+        """Return how many rows a page has at most."""
         size = self.sizes[number % len(self.sizes)] if self.sizes else self.size
         return min(size, top) if top is not None else size
 
@@ -54,14 +68,18 @@ def listing(
     request: GraphRequest,
     rows: Sequence[Row],
     *,
-    is_directory: bool = True,
-    context: str = "",
+    is_directory: bool,
 ) -> GraphAnswer:
-    """Answer a request for a collection, or for one page of it."""
+    """
+    Answer a request for a collection, or for one page of it.
+
+    :param rows: all that there are.
+    :param is_directory: whether the stricter rules of the directory hold.
+    """
     query = request.query
     if (refusal := _refuse(server, request, is_directory=is_directory)) is not None:
         return refusal
-    rows = [row for row in rows if _is_found(row, query)]
+    rows = _ordered([row for row in rows if _is_found(row, query)], query.get("$orderby"))
     if not is_directory and "$skip" in query:
         rows = rows[int(query["$skip"]) :]
     # Where this page begins, its number, and whether it is the one without rows before that.
@@ -71,14 +89,14 @@ def listing(
     top = int(query["$top"]) if "$top" in query else None
     size = 0 if is_empty else server.paging.size_of(number, top)
     page = rows[start : start + size]
-    body: dict[str, Any] = {"@odata.context": f"{server.url}/$metadata#{context or request.path.lstrip('/')}"}
+    body: dict[str, Any] = {"@odata.context": f"{server.url}/$metadata#{request.path.lstrip('/')}"}
     if query.get("$count") == "true" and "$skiptoken" not in query:
         body["@odata.count"] = len(rows)
     following = (start, number, False) if is_empty else (start + size, number + 1, number + 1 in server.paging.empty)
     has_more = is_empty or following[0] < len(rows)
     if has_more:
         body["@odata.nextLink"] = _link(server, request, following, number)
-    body["value"] = [_selected(row, query.get("$select")) for row in page]
+    body["value"] = [selected(row, query.get("$select")) for row in page]
     return GraphAnswer(body=body)
 
 
@@ -86,7 +104,7 @@ def _link(server: GraphServer, request: GraphRequest, following: tuple[int, int,
     paging = server.paging
     token = request.query.get("$skiptoken", "") if number == paging.repeat_at else _write_token(*following)
     if number == paging.repeat_at and not token:
-        token = _write_token(0, 0, False)
+        token = _write_token(0, 0)
     kept = {name: value for name, value in request.query.items() if name not in ("$skiptoken", "$skip")}
     query = "&".join(f"{quote(name, safe='$')}={quote(value)}" for name, value in kept.items())
     query = f"{query}&$skiptoken={token}" if query else f"$skiptoken={token}"
@@ -101,8 +119,8 @@ def _link(server: GraphServer, request: GraphRequest, following: tuple[int, int,
     return forms[paging.link]
 
 
-def _write_token(start: int, number: int, is_empty: bool) -> str:
-    return base64.urlsafe_b64encode(f"{start}.{number}.{int(is_empty)}".encode()).decode().rstrip("=")
+def _write_token(start: int, number: int, empty: int = 0) -> str:
+    return base64.urlsafe_b64encode(f"{start}.{number}.{int(empty)}".encode()).decode().rstrip("=")
 
 
 def _read_token(token: str) -> tuple[int, int, bool]:
@@ -135,26 +153,60 @@ def _is_found(row: Row, query: Mapping[str, str]) -> bool:
         if text.lower() not in str(row.get(name, "")).lower():
             return False
     condition = query.get("$filter", "")
-    return all(_holds(row, part.strip()) for part in condition.split(" and ")) if condition else True
+    return all(_holds(row, part.strip()) for part in _AND.split(condition)) if condition else True
 
 
 def _holds(row: Row, condition: str) -> bool:
     if condition.lower().startswith("not"):
         return not _holds(row, condition[3:].strip().removeprefix("(").removesuffix(")"))
-    if call := re.fullmatch(r"(\w+)\((\w+),\s*'((?:[^']|'')*)'\)+", condition):
+    if call := re.fullmatch(r"(contains|endswith|startswith)\((\w+),\s*'((?:[^']|'')*)'\)+", condition, re.IGNORECASE):
         kind, name, text = call.groups()
-        value = str(row.get(name, "")).lower()
-        tests: dict[str, Callable[[str], bool]] = {"startswith": value.startswith, "endswith": value.endswith}
+        text_of = str(row.get(name, "")).lower()
+        tests: dict[str, Callable[[str], bool]] = {
+            "contains": text_of.__contains__,
+            "endswith": text_of.endswith,
+            "startswith": text_of.startswith,
+        }
         return tests[kind.lower()](text.replace("''", "'").lower())
-    if comparison := re.fullmatch(r"(\w+) (eq|ne) (.+)", condition):
-        name, operator, text = comparison.groups()
-        literal = _LITERAL.fullmatch(text)
-        wanted: object = literal[1].replace("''", "'") if literal else {"true": True, "false": False}.get(text)
-        return (row.get(name) == wanted) is (operator == "eq")
+    if comparison := re.fullmatch(r"(\w+) (eq|ne|lt|le|gt|ge) (.+)", condition):
+        name, sign, text = comparison.groups()
+        wanted, value = _literal(text), row.get(name)
+        if sign in ("eq", "ne"):
+            return (value == wanted) is (sign == "eq")
+        return value is not None and bool(_COMPARISONS[sign](value, wanted))
     raise ValueError(f"the server knows no condition {condition!r}")
 
 
-def _selected(row: Row, select: str | None) -> Row:
+def _literal(text: str) -> object:
+    """Read a text in quotes, a number, ``true``, ``false`` or ``null``; anything else is a date, or a name."""
+    if (quoted := _LITERAL.fullmatch(text)) is not None:
+        return quoted[1].replace("''", "'")
+    try:
+        value: object = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _ordered(rows: list[Row], orderby: str | None) -> list[Row]:
+    """Sort by properties; rows without one come first."""
+    for part in reversed(orderby.split(",") if orderby else []):
+        name, _, direction = part.strip().partition(" ")
+        rows = sorted(rows, key=partial(_rank, name), reverse=direction == "desc")
+    return rows
+
+
+def _rank(name: str, row: Row) -> tuple[bool, Any]:
+    value = row.get(name)
+    return (False, 0) if value is None else (True, value)
+
+
+def selected(row: Row, select: str | None) -> Row:
+    """
+    Return what is wanted of a row.
+
+    :param select: names with commas between them, if not all.
+    """
     if not select:
         return row
     names = {"id", *select.split(",")}
