@@ -77,11 +77,12 @@ def test_a_failed_task_is_told_of_with_what_is_known(mailbox: Mailbox) -> None:
 
 
 def test_a_task_that_was_never_begun_is_told_of_as_failed(mailbox: Mailbox) -> None:
-    ti = SimpleNamespace(dag_id="orders", task_id="load", state=None, try_number=1, map_index=0)
+    ti = SimpleNamespace(dag_id="orders", task_id="load", state=None, try_number=1, map_index=0, log_url=None)
     AsyncSmtpNotifier("ops@example.com")({"dag": DAG("orders", schedule=None), "run_id": "manual__1", "ti": ti})
     (mail,) = mailbox.mails
     assert mail["Subject"] == "orders.load: failed"
     assert re.search(r"Map index +0\b.*State +failed", body(mail, "plain"), re.DOTALL)
+    assert "None" not in body(mail, "html")
 
 
 def test_a_notifier_tells_of_each_of_many_failures_what_belongs_to_it(mailbox: Mailbox) -> None:
