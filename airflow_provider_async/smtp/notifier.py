@@ -37,7 +37,7 @@ __all__ = ["AsyncSmtpNotifier"]
 
 # A callback of a DAG has a reason, and may have its last task beside it; one of a deadline has none of the two.
 #
-# Of a task that was never begun, or ended without a word, the DAG processor runs the callback, only of a failed one:
+# Of a task that was never begun, or ended without a word, the DAG processor runs the callback, once it has failed:
 # then there is no state.
 _SUBJECT: Final = """\
 {% if reason is not defined and ti is defined -%}
