@@ -60,7 +60,8 @@ _HTML: Final = """\
 {% endif %}<tr><td>Try</td><td>{{ ti.try_number | default("") }}</td></tr>
 <tr><td>State</td><td>{{ ti.state | default("failed", true) }}</td></tr>
 {% if exception is defined %}<tr><td>Error</td><td>{{ exception }}</td></tr>
-{% endif %}{% if ti.log_url is defined and ti.log_url %}<tr><td>Log</td><td><a href="{{ ti.log_url }}">{{ ti.log_url }}</a></td></tr>
+{% endif %}{% if ti.log_url is defined and ti.log_url -%}
+<tr><td>Log</td><td><a href="{{ ti.log_url }}">{{ ti.log_url }}</a></td></tr>
 {% endif %}{% endif %}</table>
 """
 
