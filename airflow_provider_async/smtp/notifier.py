@@ -37,8 +37,8 @@ __all__ = ["AsyncSmtpNotifier"]
 
 # A callback of a DAG has a reason, and may have its last task beside it; one of a deadline has none of the two.
 #
-# Of a task that was never begun, or ended without a word, the DAG processor runs the callback, and only of a failed
-# one: then there is no state.
+# Of a task that was never begun, or ended without a word, the DAG processor runs the callback, once it has failed:
+# then there is no state.
 _SUBJECT: Final = """\
 {% if reason is not defined and ti is defined -%}
 {{ ti.dag_id }}.{{ ti.task_id }}: {{ ti.state | default("failed", true) }}

@@ -21,7 +21,7 @@ if find_spec("airflow.sdk.definitions.deadline") is not None:
             reference=deadlines.DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(0),
             callback=deadlines.AsyncCallback(
-                AsyncSmtpNotifier, {"to": "planners@example.com", "text": "{{ dag_run.run_id }} is late"}
+                AsyncSmtpNotifier, {"to": "planners@example.com", "text": "{{ dag_run.dag_run_id }} is late"}
             ),
         ),
     )
