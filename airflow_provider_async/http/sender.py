@@ -205,6 +205,14 @@ class Sender:
         while self._spare:
             self._spare.pop()[0].give_back()
 
+    def throttle(self, seconds: float | None, began: float) -> None:
+        """Let all calls pause, because one that began then was refused for their number."""
+        self._refused += 1
+        if seconds is None or seconds < _SHORTEST_PAUSE:
+            self.pause.refused(began)
+        elif seconds <= self._retry.budget_seconds:
+            self.pause.extend(seconds)
+
     def load(self) -> Load:
         """Tell what has become of requests."""
         return Load(self._ended, self._in_flight, failed=self._failed, refused=self._refused)
@@ -314,7 +322,7 @@ class Sender:
             raise error
         asked = error.retry_after if isinstance(error, (HTTPStatusError, TransientResponse)) else None
         if isinstance(error, TransientResponse) and asked is not None:
-            self._throttle(asked, began)
+            self.throttle(asked, began)
         paused = throttled and self.pause.is_on
         seconds = asked or 0.0
         if paused:
@@ -333,15 +341,8 @@ class Sender:
         """Raise the error for a status of failure, and let all calls pause if it asks for that."""
         error = await self.status_error(call, response)
         if policy.is_throttling(error):
-            self._throttle(error.retry_after, began)
+            self.throttle(error.retry_after, began)
         raise error
-
-    def _throttle(self, seconds: float | None, began: float) -> None:
-        self._refused += 1
-        if seconds is None or seconds < _SHORTEST_PAUSE:
-            self.pause.refused(began)
-        elif seconds <= self._retry.budget_seconds:
-            self.pause.extend(seconds)
 
     def _note_quota(self, headers: Mapping[str, str]) -> None:
         quota = policy.quota(headers, time.time())

@@ -344,10 +344,7 @@ class Batcher:
         """Make the error for an answer of failure, and let all calls of the pool pause if it asks for that."""
         error = refusal(self._sender, entry.call, response)
         if policy.is_throttling(error):
-            if not error.retry_after:
-                self._sender.pause.refused(began)
-            elif error.retry_after <= self._retry.budget_seconds:
-                self._sender.pause.extend(error.retry_after)
+            self._sender.throttle(error.retry_after, began)
         return error
 
 

@@ -179,6 +179,13 @@ async def test_throttling_ends_with_the_budget_and_not_with_the_attempts(server:
     assert not pool.sender.pause.is_on
 
 
+async def test_a_refusal_in_a_batch_counts_as_one_of_the_server(server: GraphServer, pool: MSGraphClientPool) -> None:
+    server.fail("/users/user0@contoso.com", throttled("0"))
+    assert await names(pool.batch(urls(1))) == ["User 0"]
+    # By which max_concurrency="auto" goes.
+    assert pool.sender.load().refused == 1
+
+
 async def test_a_malformed_time_is_no_error(server: GraphServer, pool: MSGraphClientPool) -> None:
     server.fail("/users/user0@contoso.com", throttled("soon"))
     assert await names(pool.batch(urls(1))) == ["User 0"]
