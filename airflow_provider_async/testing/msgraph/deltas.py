@@ -27,6 +27,8 @@ __all__ = ["ROUTES", "Deltas"]
 
 ROUTES = Routes()
 
+_TOKENS = ("$skiptoken", "$deltatoken", "token")
+
 
 @dataclass
 class Deltas:
@@ -103,7 +105,7 @@ def _delta(
     else:
         rows, then = [row_of(id_) for id_ in there], there
     page, rest = rows[: deltas.page_size], rows[deltas.page_size :]
-    kept = {name: value for name, value in query.items() if name not in ("$skiptoken", "$deltatoken", "token")}
+    kept = {name: value for name, value in query.items() if name not in _TOKENS}
     if rest:
         key = f"rest{next(deltas.numbers)}"
         deltas.rests[key] = rest
@@ -120,6 +122,8 @@ def _link(server: GraphServer, request: GraphRequest, query: Mapping[str, str]) 
 
 
 def _gone(server: GraphServer, request: GraphRequest) -> GraphAnswer:
-    location = {"Location": f"{server.url}{request.path}?$deltatoken="}
+    # As in all links, what was selected stays.
+    kept = {name: value for name, value in request.query.items() if name not in _TOKENS}
+    location = {"Location": _link(server, request, {**kept, "$deltatoken": ""})}
     headers = location if server.deltas.gives_location else {}
     return error(410, "resyncRequired", "Resync required. Replace any local items with the server's.", headers=headers)
