@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import re
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
+import psutil
 import pytest
 
 from airflow_provider_async.errors import InvalidConnection
 from airflow_provider_async.sftp import AsyncSFTPHook
 from airflow_provider_async.sftp.session import is_transient, open_connection
-from tests.servers.sftp import AsyncsshServer, Fields, FolderServer, asyncssh_server
+from tests.servers.sftp import AsyncsshServer, Fields, FolderServer, asyncssh_server, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -380,9 +383,19 @@ async def test_a_way_that_the_ssh_configuration_names_is_taken(sshd: Sshd, home:
     program.write_text(f"#!{sys.executable}\n{PROXY_PROGRAM}")
     program.chmod(0o700)
     (home / ".ssh" / "config").write_text(f"Host behind\n  ProxyCommand {program} {sshd.port} {home / 'used'}\n")
+    before = processes()
 
     await names(dataclasses.replace(sshd.connection(), host="behind"))
     assert (home / "used").exists()
+    # It ends by itself when the connection is closed, and the event loop has to see that.
+    await until(lambda: processes() <= before)
+    await asyncio.sleep(0)
+
+
+def processes() -> set[object]:
+    """Return the processes that this one has started, and what waits for their ends."""
+    waiting = {thread for thread in threading.enumerate() if thread.name.startswith("waitpid")}
+    return {*psutil.Process().children(), *waiting}
 
 
 #: Connects its standard streams with a port.
