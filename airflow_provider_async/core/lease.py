@@ -32,7 +32,18 @@ class Lease(Generic[R, V]):
         if self._entered:
             raise RuntimeError(f"a lease of {self._pool.name} is entered once")
         self._entered = True
-        slot = self._slot = await self._pool._acquire()
+        return self._lend(await self._pool._acquire())
+
+    def enter_at_once(self) -> V | None:
+        """Borrow as ``async with`` does, if that takes no waiting; ``None`` if it does, and nothing is borrowed."""
+        slot = None if self._entered else self._pool._take()
+        if slot is None:
+            return None
+        self._entered = True
+        return self._lend(slot)
+
+    def _lend(self, slot: Slot[R]) -> V:
+        self._slot = slot
         try:
             return self._pool._view(slot.resource)
         except BaseException:

@@ -220,12 +220,16 @@ class Pool(Generic[R, V]):
     # finds it either with the pool or with the lease.
 
     async def _acquire(self) -> Slot[R]:
+        slot = self._take()
+        return slot if slot is not None else await self._wait()
+
+    def _take(self) -> Slot[R] | None:
         slots = self._slots
         if self._state == "open" and not self._waiters and (slot := slots.take()) is not None:
             if slots.doomed or slots.is_crowded(slot):
                 self._serve()
             return slot
-        return await self._wait()
+        return None
 
     async def _wait(self) -> Slot[R]:
         if self._state != "open":

@@ -14,7 +14,7 @@ from yarl import URL
 
 from airflow_provider_async.http import policy
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.origins import append, as_given, origin_of
+from airflow_provider_async.http.origins import append, link_of, origin_of
 from airflow_provider_async.http.requests import PageResponse
 from airflow_provider_async.http.response import Response
 from airflow_provider_async.http.sender import FORM, Sender
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_async.core.lease import Lease
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.client import Check, Params, Scalar
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.requests import PageRequest
@@ -66,7 +67,7 @@ class Caller(Sender):
     def call(
         self,
         method: str,
-        url: str,
+        url: str | URL,
         *,
         params: Params | None = None,
         json: object = None,
@@ -77,13 +78,19 @@ class Caller(Sender):
         """
         Make a request of what :meth:`HTTPClient.request` is given, without sending it.
 
+        :param url: as there, or an absolute one to be sent as it is.
         :raises ValueError: if it makes no sense.
         """
         base = self._base
         body: bytes | None = None
-        # Most are paths.
-        is_home = base is not None and "://" not in url and url[:1] not in _NO_PATH and url[:2] != "//"
-        target = URL(self._prefix + url.removeprefix("/")) if is_home else append(base, url)
+        is_home = False
+        if isinstance(url, URL):
+            target = url
+        elif base is not None and "://" not in url and url[:1] not in _NO_PATH and url[:2] != "//":
+            # Most are paths.
+            target, is_home = URL(self._prefix + url.removeprefix("/")), True
+        else:
+            target = append(base, url)
         if params:
             target = target.update_query(_query(params))
         if json is not None or data is not None:
@@ -115,34 +122,39 @@ class Caller(Sender):
         :param first: the request for the first page. Links that lead to another origin get neither the login nor
             headers that could be one.
         """
-        origin = append(self._base, first.url)
-        chosen = None if self._base is not None else origin_of(origin)
+        begun_at = append(self._base, first.url)
+        origin = origin_of(begun_at)
 
         def call_of(page: PageRequest) -> Call:
+            is_link = page.url != first.url and "://" in page.url
+            url = link_of(page.url) if is_link and not page.params else page.url
             call = self.call(
-                page.method, page.url, params=page.params, json=page.json, headers=page.headers, idempotent=True
+                page.method, url, params=page.params, json=page.json, headers=page.headers, idempotent=True
             )
-            if not call.is_home and page.url != first.url:
-                if not page.params:
-                    call.url = as_given(page.url).with_user(None)
-                call.chosen = chosen
-                if origin_of(call.url) != origin_of(origin):
-                    call.linked_from = origin
+            if is_link:
+                call.chosen = None if self._base is not None else origin
+                if origin_of(call.url) != origin:
+                    call.linked_from = begun_at
             return call
 
         async def fetch(page: PageRequest) -> PageResponse:
             call = call_of(page)
             call.checks_status = True
             response = await self.send(call)
+            body = response.json()
             return PageResponse(
                 url=response.url,
                 status=response.status,
                 headers=response.headers,
-                body=response.json(),
-                excerpt=partial(self.redactor.excerpt, response.body),
+                body=body,
+                excerpt=partial(self._excerpt, body),
             )
 
         return fetch
+
+    def _excerpt(self, body: JSON) -> str:
+        # As it was decoded: the bytes that came are not kept beside it.
+        return self.redactor.excerpt(msgspec.json.encode(body))
 
     def send(self, call: Call, *, retry: Retry | None = None, check: Check | None = None) -> Awaitable[Response]:
         """
@@ -157,7 +169,9 @@ class Caller(Sender):
     async def _read(self, response: ClientResponse, *, check: Check | None) -> Response:
         length, headers = response.content_length, response.headers
         if length is not None and length <= self.options.max_body_bytes and _CONTENT_ENCODING not in headers:
-            body = await response.read()
+            content = response.content
+            # A small one has come with its head, and aiohttp's coroutines would cost a tenth of the request.
+            body = content.read_nowait() if content.is_eof() else await response.read()
         else:
             body = await read_body(response, self.options.max_body_bytes)
         url, login = response.url, self.login_query

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -88,7 +88,7 @@ def follow(
     :param keep_params: names of parameters that are taken from the page before if the link does not have them.
     :raises PaginationError: if it is no link of HTTP.
     """
-    following = replace(request, url=_joined(response.url, link.strip()), params=())
+    following = request.at_link(_joined(response.url, link.strip()))
     kept = {name: value for name in keep_params if following.param(name) is None and (value := request.param(name))}
     return following.with_params(kept) if kept else following
 

@@ -33,6 +33,7 @@ __all__ = [
     "check_address",
     "is_public_address",
     "is_public_host",
+    "link_of",
     "origin_of",
     "safe_headers",
 ]
@@ -84,6 +85,24 @@ def as_given(url: str) -> URL:
     return URL(url, encoded=is_written_well)
 
 
+def link_of(url: str) -> URL:
+    """
+    Return an absolute URL that a server gave, as it is.
+
+    :param url: absolute.
+    :raises ValueError: if a login stands in it, or it is of another scheme.
+    """
+    return _checked(as_given(url))
+
+
+def _checked(absolute: URL) -> URL:
+    if absolute.scheme not in ("http", "https") or not absolute.host:
+        raise ValueError(f"a URL must be of http or https and name a host; this one begins with {absolute.scheme}://")
+    if absolute.raw_user is not None or absolute.raw_password is not None:
+        raise ValueError("a URL with a login in it would stand in logs; give auth=..., or use a Connection")
+    return absolute
+
+
 def append(base: URL | None, url: str) -> URL:
     """
     Return an absolute URL.
@@ -94,12 +113,7 @@ def append(base: URL | None, url: str) -> URL:
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme.isalpha():
-        absolute = URL(url)
-        if absolute.scheme not in ("http", "https") or not absolute.host:
-            raise ValueError(f"a URL must be of http or https and name a host; this one begins with {scheme}://")
-        if absolute.raw_user is not None or absolute.raw_password is not None:
-            raise ValueError("a URL with a login in it would stand in logs; give auth=..., or use a Connection")
-        return absolute
+        return _checked(URL(url))
     if base is None:
         raise ValueError(f"{url.partition('?')[0]!r} is no absolute URL, and the Connection names no host")
     if url.startswith("//"):

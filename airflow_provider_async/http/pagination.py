@@ -252,18 +252,18 @@ class Pagination(Generic[T]):
             await self._position.keep_up()
         self._number = self._at.pages + 1
         began = self._work.clock()
-        task = await self._prefetch.get(request)
+        flight = await self._prefetch.get(request)
         if self._closed:
             raise self._closed_error()
-        if task.cancelled():
-            raise CallCancelled(f"{self._label}: the request for a page was cancelled")
         if (seconds := self._work.clock() - began) > self._work.slow_seconds:
             self._work.note_slow(request, seconds)
-        if (failure := task.exception()) is not None:
-            return await self._next_page_after(failure, request)
+        if flight.error is not None:
+            return await self._next_page_after(flight.error, request)
+        if flight.response is None:
+            raise CallCancelled(f"{self._label}: the request for a page was cancelled")
         self._is_resumed = False
         try:
-            page = self._read(request, task.result())
+            page = self._read(request, flight.response)
         except Exception as error:
             self._locate(error, request)
             raise

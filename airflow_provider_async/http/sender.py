@@ -235,10 +235,11 @@ class Sender:
 
     async def _begin(self, call: Call) -> Answer:
         credentials = None if self._is_throttled or call.is_anonymous else self._ready_credentials()
-        if credentials is None or not self._spare:
+        turn = None if credentials is None else self._turn_at_once()
+        if credentials is None or turn is None:
             turn, credentials = await self._wait_for_turn(call)
         else:
-            turn, call.credentials = self._spare.pop(), credentials
+            call.credentials = credentials
         self._in_flight += 1
         began = time.monotonic()
         watched = self._watch.begin(began) if call.is_watched else None
@@ -270,6 +271,13 @@ class Sender:
     @property
     def _is_throttled(self) -> bool:
         return self._limiter is not None or self.pause.is_on
+
+    def _turn_at_once(self) -> Turn | None:
+        if self._spare:
+            return self._spare.pop()
+        lease = self._lease()
+        transport = lease.enter_at_once()
+        return None if transport is None else (lease, transport)
 
     async def _wait_for_turn(self, call: Call) -> tuple[Turn, Credentials]:
         """Wait until the rate, the pause and the number of requests in flight allow another one."""

@@ -10,6 +10,7 @@ from airflow_provider_async.http.paths import find
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.requests import PageResponse
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "number_of",
     "page_count",
     "row_total",
-    "well_known",
 ]
 
 #: Instead of a path: under any of the names that servers have for it.
@@ -55,6 +55,9 @@ PAGE_COUNT_NAMES = (
     "lastPage",
 )
 
+#: What some call the rows of all pages, and others those of one.
+_COUNT_NAMES = ("count",)
+
 _TOTAL_HEADERS = ("X-Total-Count", "X-Total", "X-WP-Total")
 _PAGE_COUNT_HEADERS = ("X-Total-Pages", "X-WP-TotalPages")
 
@@ -76,10 +79,11 @@ def row_total(response: PageResponse, path: str | None, rows: int) -> int | None
     """
     if path is None or path != AUTO:
         return None if path is None else number_of(find(response.body, path))
-    if (found := well_known(response, TOTAL_NAMES, _TOTAL_HEADERS)) is not None:
-        return found[1]
-    count = well_known(response, ("count",), ())
-    return None if count is None or count[1] == rows else count[1]
+    places = _places(response.body)
+    if (found := _well_known(places, TOTAL_NAMES, response.headers, _TOTAL_HEADERS)) is not None:
+        return found
+    count = _well_known(places, _COUNT_NAMES, response.headers, ())
+    return None if count == rows else count
 
 
 def page_count(response: PageResponse, path: str | None) -> int | None:
@@ -91,33 +95,28 @@ def page_count(response: PageResponse, path: str | None) -> int | None:
     """
     if path is None or path != AUTO:
         return None if path is None else number_of(find(response.body, path))
-    found = well_known(response, PAGE_COUNT_NAMES, _PAGE_COUNT_HEADERS)
-    return None if found is None else found[1]
+    return _well_known(_places(response.body), PAGE_COUNT_NAMES, response.headers, _PAGE_COUNT_HEADERS)
 
 
-def well_known(response: PageResponse, names: Collection[str], headers: Iterable[str]) -> tuple[str, int] | None:
-    """
-    Return the first number under one of some names, with where it is.
+def _places(body: JSON) -> list[dict[str, JSON]]:
+    """Return the objects that numbers of all pages may stand in."""
+    if not isinstance(body, dict):
+        return []
+    return [body, *[inside for name in CONTAINERS[1:] if isinstance(inside := body.get(name), dict)]]
 
-    :param response: the page.
-    :param names: in the body, or in what it has about its pages.
-    :param headers: looked at if the body says nothing.
-    """
-    body = response.body
-    if isinstance(body, dict):
-        for container in CONTAINERS:
-            inside = body.get(container) if container else body
-            if isinstance(inside, dict) and not inside.keys().isdisjoint(names):
-                for name in names:
-                    value = inside.get(name)
-                    # Elasticsearch writes {"value": 25, "relation": "eq"}.
-                    if (number := number_of(value.get("value") if isinstance(value, dict) else value)) is not None:
-                        return f"{container}.{name}".lstrip("."), number
-    for name in headers:
-        if (number := number_of(_header(response.headers, name))) is not None:
-            return name, number
+
+def _well_known(
+    places: Iterable[dict[str, JSON]], names: Collection[str], headers: Mapping[str, str], header_names: Iterable[str]
+) -> int | None:
+    """Return the first number under one of some names; headers are looked at if the body says nothing."""
+    for place in places:
+        if not place.keys().isdisjoint(names):
+            for name in names:
+                value = place.get(name)
+                # Elasticsearch writes {"value": 25, "relation": "eq"}.
+                if (number := number_of(value.get("value") if isinstance(value, dict) else value)) is not None:
+                    return number
+    for name in header_names:
+        if (number := number_of(headers.get(name))) is not None:
+            return number
     return None
-
-
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    return headers.get(name, headers.get(name.lower()))

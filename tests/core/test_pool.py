@@ -162,6 +162,21 @@ async def test_a_lease_has_a_view_of_its_own(server: Server) -> None:
         assert one is not other
 
 
+async def test_a_lease_may_be_asked_for_without_waiting(server: Server) -> None:
+    async with server.pool(size=1) as pool:
+        lease = pool.lease()
+        assert lease.enter_at_once() is None
+        assert server.attempts == 0
+        async with lease as connection:
+            waiting = pool.lease()
+            assert waiting.enter_at_once() is None
+            assert lease.enter_at_once() is None
+        assert waiting.enter_at_once() is connection
+        assert pool.statistics().leased == 1
+        waiting.give_back()
+        assert pool.statistics().leased == 0
+
+
 async def test_a_view_that_fails_costs_no_lease(server: Server) -> None:
     def fail(_: Connection) -> Connection:
         raise LookupError
@@ -171,6 +186,8 @@ async def test_a_view_that_fails_costs_no_lease(server: Server) -> None:
         for _ in range(3):
             with pytest.raises(LookupError):
                 await pool.lease().__aenter__()
+        with pytest.raises(LookupError):
+            pool.lease().enter_at_once()
         assert pool.statistics().leased == 0
     assert server.attempts == 1
 

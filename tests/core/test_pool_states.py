@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal, cast
 
 from hypothesis import settings
@@ -40,16 +41,28 @@ class Broken(Exception):
 
 
 class Holder:
-    """A task that leases, holds until it is told how to go on, and notes where it is."""
+    """
+    A task that leases, holds until it is told how to go on, and notes where it is.
 
-    def __init__(self, machine: PoolMachine) -> None:
+    :param at_once: whether it first tries to get by without waiting.
+    """
+
+    def __init__(self, machine: PoolMachine, *, at_once: bool) -> None:
+        self.at_once = at_once
         self.resource: Resource | None = None
         self.go_on: asyncio.Future[Exception | None] = machine.loop.create_future()
         self.task = machine.loop.create_task(self.hold(machine))
 
     async def hold(self, machine: PoolMachine) -> None:
+        lease = machine.pool.lease()
         try:
-            async with machine.pool.lease() as self.resource:
+            async with AsyncExitStack() as stack:
+                resource = lease.enter_at_once() if self.at_once else None
+                if resource is None:
+                    resource = await stack.enter_async_context(lease)
+                else:
+                    stack.push_async_exit(lease)
+                self.resource = resource
                 assert self.resource.is_open
                 machine.most_shared = max(machine.most_shared, machine.holders_of(self.resource))
                 error = await self.go_on
@@ -131,9 +144,9 @@ class PoolMachine(RuleBasedStateMachine):
         )
         self.loop.run_until_complete(self.pool.__aenter__())
 
-    @rule(target=holders, count=st.integers(1, 5))
-    def acquire(self, count: int) -> object:
-        new = [Holder(self) for _ in range(count)]
+    @rule(target=holders, count=st.integers(1, 5), at_once=st.booleans())
+    def acquire(self, count: int, *, at_once: bool) -> object:
+        new = [Holder(self, at_once=at_once) for _ in range(count)]
         self.all_holders.extend(new)
         self.loop.step()
         return multiple(*new)

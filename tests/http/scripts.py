@@ -27,6 +27,12 @@ async def collect(pagination: Pagination[JSON], got: list[JSON]) -> None:
         got.append(row)  # noqa: PERF401 - what came before an error counts
 
 
+async def turns(count: int) -> None:
+    """Give the event loop so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 class Script:
     """Answers what it is told, one request after the other."""
 
@@ -61,10 +67,8 @@ class Gate:
         return self.server.answer(request)
 
     async def let_go(self, *which: str) -> None:
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)
         for name, event in self.waiting:
             if name in which:
                 event.set()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)

@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+from multidict import CIMultiDict
 
 from airflow_provider_async.errors import PaginationError
 from airflow_provider_async.http.pages import (
@@ -43,7 +44,7 @@ def page(
     return Page(
         number=number,
         request=request,
-        response=PageResponse(url=URL, status=200, headers=headers or {}, body=body),
+        response=PageResponse(url=URL, status=200, headers=CIMultiDict(headers or {}), body=body),
         items=list(range(rows)),
         rows_before=before,
         largest=rows if largest is None else largest,
