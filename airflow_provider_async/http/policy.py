@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried again, and what a server's headers say about when."""
+"""What is tried again and when, and how many requests may begin in a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from aiolimiter import AsyncLimiter
 
 from airflow_provider_async.errors import (
     ConnectionFailed,
@@ -21,6 +23,7 @@ from airflow_provider_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.core.retry import Retry
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "is_overload",
     "is_throttling",
     "is_worth_it",
+    "limiter",
     "quota",
     "retry_after",
 ]
@@ -214,3 +218,12 @@ def _server_time(headers: Mapping[str, str], now: float) -> float:
     date = headers.get("Date")
     server = None if date is None else http_date(date)
     return now if server is None else server
+
+
+def limiter(rate: Rate | None) -> AsyncLimiter | None:
+    """Return what lets requests begin at a rate."""
+    if rate is None:
+        return None
+    number, seconds = rate if isinstance(rate, tuple) else (rate, 1.0)
+    # One at a time instead of so many at once: no window of these seconds then has more than that.
+    return AsyncLimiter(1, seconds / number)

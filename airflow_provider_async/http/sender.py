@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import ClientTimeout
-from aiolimiter import AsyncLimiter
 from multidict import istr
 
 from airflow_provider_async.core.governor import Load
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from airflow_provider_async.core.lease import Lease
-    from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.transport import Transport
 
@@ -113,7 +111,7 @@ class Sender:
         self._retry = retry or Retry()
         self._auth = auth_of(options)
         self._credentials: Credentials | None = None
-        self._limiter: Limiter | None = _limiter(options.rate)
+        self._limiter: Limiter | None = policy.limiter(options.rate)
         self._in_flight = 0
         self._waiting = 0
         self._spare: list[Turn] = []
@@ -398,11 +396,3 @@ class Sender:
         if not isinstance(decoded, dict):
             raise InvalidBody(f"{self.describe(call)} was answered with no JSON object")
         return decoded
-
-
-def _limiter(rate: Rate | None) -> AsyncLimiter | None:
-    if rate is None:
-        return None
-    number, seconds = rate if isinstance(rate, tuple) else (rate, 1.0)
-    # One at a time instead of so many at once: no window of these seconds then has more than that.
-    return AsyncLimiter(1, seconds / number)
