@@ -14,7 +14,7 @@ from yarl import URL
 
 from airflow_provider_async.http import policy
 from airflow_provider_async.http.bodies import read_body
-from airflow_provider_async.http.origins import append, link_of, origin_of
+from airflow_provider_async.http.origins import append, as_given, link_of, origin_of
 from airflow_provider_async.http.requests import PageResponse
 from airflow_provider_async.http.response import Response
 from airflow_provider_async.http.sender import FORM, Sender
@@ -124,16 +124,22 @@ class Caller(Sender):
         """
         begun_at = append(self._base, first.url)
         origin = origin_of(begun_at)
+        home = f"{(self._base or begun_at).origin()}/"
 
         def call_of(page: PageRequest) -> Call:
             is_link = page.url != first.url and "://" in page.url
-            url = link_of(page.url) if is_link and not page.params else page.url
+            # Most links lead to where the login belongs, and nothing more needs to be looked up for that.
+            is_home = is_link and page.url.startswith(home)
+            url: str | URL = page.url
+            if is_link and not page.params:
+                url = as_given(page.url) if is_home else link_of(page.url)
             call = self.call(
                 page.method, url, params=page.params, json=page.json, headers=page.headers, idempotent=True
             )
             if is_link:
                 call.chosen = None if self._base is not None else origin
-                if origin_of(call.url) != origin:
+                call.is_home = is_home
+                if not is_home and origin_of(call.url) != origin:
                     call.linked_from = begun_at
             return call
 

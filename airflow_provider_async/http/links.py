@@ -89,6 +89,8 @@ def follow(
     :raises PaginationError: if it is no link of HTTP.
     """
     following = request.at_link(_joined(response.url, link.strip()))
+    if not keep_params:
+        return following
     kept = {name: value for name in keep_params if following.param(name) is None and (value := request.param(name))}
     return following.with_params(kept) if kept else following
 

@@ -230,6 +230,30 @@ async def test_a_link_to_another_origin_gets_no_login(server: ScriptedServer, ot
     assert server.requests[0].headers["x-mine"] == "topsecret"
 
 
+async def test_pages_of_another_origin_get_no_login_though_their_links_stay_there(
+    server: ScriptedServer, other_server: ScriptedServer
+) -> None:
+    other_server.handle("/rows", Listing(other_server))
+    async with HTTPClientPool(None, base_url=server.url, auth=Bearer("topsecret")) as pool:
+        assert len([row async for row in pool.paginate(f"{other_server.url}/rows", items="items")]) == 9
+    assert len(other_server.requests) == 3
+    assert "topsecret" not in str([request.headers for request in other_server.requests])
+
+
+async def test_without_a_base_url_the_first_page_says_where_the_login_belongs(
+    server: ScriptedServer, other_server: ScriptedServer
+) -> None:
+    # Its first page leads to itself, the second one elsewhere.
+    server.handle("/rows", Listing(server, "{url}/rows?page={page}"))
+    server.handle("/last", Listing(other_server))
+    other_server.handle("/rows", Listing(other_server))
+    async with HTTPClientPool(None, auth=Bearer("topsecret")) as pool:
+        for path in ("rows", "last"):
+            assert len([row async for row in pool.paginate(f"{server.url}/{path}", items="items")]) == 9
+    assert [request.headers.get("authorization") for request in server.requests] == ["Bearer topsecret"] * 4
+    assert [request.headers.get("authorization") for request in other_server.requests] == [None] * 2
+
+
 async def test_the_children_of_many_parents_are_read_under_one_limit(server: ScriptedServer) -> None:
     from airflow_provider_async import amap
 
