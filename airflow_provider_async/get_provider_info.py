@@ -23,7 +23,10 @@ _OPTIONS: dict[str, dict[str, str | None]] = {
         "default": "",
     },
     "checkpoint_seconds": {
-        "description": "How often a running task saves its checkpoints, in seconds.",
+        "description": (
+            "A running task saves its checkpoints so often, in seconds, that no more of its work is done again if it "
+            "is killed. What cannot be saved in time makes the work wait."
+        ),
         "version_added": "0.1.0",
         "type": "float",
         "example": None,

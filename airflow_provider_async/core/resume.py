@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 #: What is done may be done again if the process ends without warning within so many seconds.
 CHECKPOINT_SECONDS = 5.0
 
+#: How much of that time a save may take before work waits for it.
+_GRACE = 0.25
+
 #: Work waits so long for a store that is away, and so does its end, if nothing sets narrower bounds: about as long as
 #: Airflow's supervisor goes on without its API server.
 PATIENCE_SECONDS = 60.0
@@ -96,13 +99,16 @@ class Checkpoints:
     """
     The checkpoints of one task, saved every few seconds while it runs, and when it ends.
 
+    A save begins when three quarters of its time are over; if nothing is kept by the end of it, work waits. So no more
+    has to be done again than what is done in that time, and what was in flight then.
+
     :param store: where they are kept.
     :param identity: what they belong to: a task instance, without the number of its try.
     :param attempt: the number of the try that is running, from 1.
-    :param save_seconds: how often they are saved.
+    :param save_seconds: how much of the work, as its time, may not be saved yet.
     :param is_first: whether nothing can have been kept by earlier tries; what is there all the same is not looked at.
     :param fresh: whether, or for which names, what earlier tries have done is done again.
-    :param patience_seconds: how long work waits for a store that fails, or that takes longer than ``save_seconds``.
+    :param patience_seconds: how long work waits for a store that fails, or that takes too long.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class Checkpoints:
         self._identity = identity
         self._attempt = attempt
         self._save_seconds = save_seconds
+        self._grace_seconds = save_seconds * _GRACE
         self._is_first = is_first
         self._fresh = fresh
         self._patience_seconds = patience_seconds
@@ -127,6 +134,8 @@ class Checkpoints:
         self._checkpoints: dict[str, Checkpoint | CursorCheckpoint | Journal] = {}
         self._in_use: set[str] = set()
         self._saver: asyncio.Task[None] | None = None
+        # All that was done by then is kept.
+        self._kept_at = 0.0
         self._wake = asyncio.Event()
         self._ends = False
         self._failed: set[str] = set()
@@ -210,7 +219,9 @@ class Checkpoints:
             self._in_use.discard(key)
             raise
         if self._saver is None:
-            self._saver = asyncio.get_running_loop().create_task(self._save_again_and_again(), name="checkpoints")
+            loop = asyncio.get_running_loop()
+            self._kept_at = loop.time()
+            self._saver = loop.create_task(self._save_again_and_again(), name="checkpoints")
         return checkpoint
 
     def release(self, name: str) -> None:
@@ -223,7 +234,10 @@ class Checkpoints:
 
     async def save(self) -> None:
         """Save all checkpoints. A failure is logged, and made up for by the next time; until then, work waits."""
-        late = asyncio.get_running_loop().call_later(self._save_seconds, self.hold.begin)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        held_at = max(self._kept_at + self._save_seconds, began + self._grace_seconds)
+        late = loop.call_at(held_at, self.hold.begin)
         try:
             # Of a copy: others may be opened meanwhile.
             for name, checkpoint in [*self._checkpoints.items()]:
@@ -233,6 +247,7 @@ class Checkpoints:
         if self._failed:
             self.hold.begin()
         else:
+            self._kept_at = began
             self.hold.end()
 
     async def _save(self, name: str, checkpoint: Checkpoint | CursorCheckpoint | Journal) -> None:
@@ -259,16 +274,20 @@ class Checkpoints:
 
     async def _save_again_and_again(self) -> None:
         try:
+            loop = asyncio.get_running_loop()
             is_over = False
+            due_at = loop.time() + self._save_seconds - self._grace_seconds
             while not is_over:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._save_seconds):
+                    async with asyncio.timeout_at(due_at):
                         await self._wake.wait()
                 self._wake.clear()
+                due_at = loop.time() + self._save_seconds - self._grace_seconds
                 # What is done while this saves needs another time.
                 ends = self._ends
                 await self.save()
                 is_over = ends and not self.hold.is_on
+                due_at = max(due_at, loop.time() + self._grace_seconds)
         except asyncio.CancelledError:
             # All tasks are ended because the one that these are for does not end: it may never come to save them.
             if not self._ends:

@@ -10,8 +10,8 @@ class MemoryStore:
     """
     Keeps values, unless it is frozen: then the process that uses it has been killed.
 
-    ``error`` is raised for keys that begin with ``failing``. A write waits for ``room``, if that is an event, and sets
-    ``arrived``.
+    ``error`` is raised for keys that begin with ``failing``. A write takes some ``seconds``, sets ``arrived``, and
+    waits for ``room``, if that is an event.
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class MemoryStore:
         self.is_frozen = False
         self.error: Exception | None = None
         self.failing = ""
+        self.seconds = 0.0
         self.room: asyncio.Event | None = None
         self.arrived = asyncio.Event()
         self.reads = 0
@@ -29,7 +30,7 @@ class MemoryStore:
         return self.values.get(key)
 
     async def set(self, key: str, value: str) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.seconds)
         self.arrived.set()
         if self.room is not None:
             await self.room.wait()
