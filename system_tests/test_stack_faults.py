@@ -46,7 +46,7 @@ CHECKPOINT_SECONDS = 1.0
 # A save takes its time on a busy machine, and keeps what was done before it began.
 SAVE_SECONDS = 3.0
 # A save that should be over by then is waited for.
-HELD_SECONDS = 2 * CHECKPOINT_SECONDS
+HELD_SECONDS = CHECKPOINT_SECONDS
 
 SERVER_IS_AWAY_SECONDS = 20
 DATABASE_IS_AWAY_SECONDS = 10
