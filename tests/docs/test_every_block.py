@@ -72,7 +72,7 @@ def test_a_command_does_what_there_is(command: str) -> None:
         case ["pip", "install", what]:
             assert set(re.findall(r"\[(.*)\]", what)) <= EXTRAS
         case [program, *_]:
-            assert program in {"airflow", "export", "git", "ssh-keyscan", "ssh-keygen", "cd"}
+            assert program in {"airflow", "export", "git", "mkdir", "ssh-keyscan", "ssh-keygen", "cd"}
 
 
 def test_an_example_without_a_test_is_found(tmp_path: Path) -> None:
