@@ -57,7 +57,7 @@ class Flight:
             self.waiter.set_result(None)
 
 
-class Visit:
+class _Visit:
     """What the consumer's task does for a page, so that it can be ended without the task."""
 
     __slots__ = ("_cancelling", "_ended", "_is_interrupted", "_task")
@@ -112,7 +112,7 @@ class Prefetch:
         self._label = label
         self._flights: deque[Flight] = deque()
         self._awaited: Flight | None = None
-        self._visit: Visit | None = None
+        self._visit: _Visit | None = None
         self._guesses: Iterator[PageRequest] = iter(())
         self._wrong_guesses = 0
         self._is_sequential = size < 2  # noqa: PLR2004 - the next page, which is no guess
@@ -205,7 +205,7 @@ class Prefetch:
 
     async def _fetch_here(self, flight: Flight) -> None:
         """Send a request in the consumer's own task."""
-        visit = self._visit = Visit()
+        visit = self._visit = _Visit()
         before = working_on.get()
         working_on.set(self._work)
         try:
