@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from email.errors import NonASCIILocalPartDefect, UndecodableBytesDefect
 from email.policy import default
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,10 @@ class Fields:
     )
 
 
+#: Headers in UTF-8 (RFC 6532) are what Python's parser, which goes by RFC 5322, calls these.
+_UTF8 = (NonASCIILocalPartDefect, UndecodableBytesDefect)
+
+
 def read(mail: Mail) -> EmailMessage:
     """Parse a mail, once it is sure that it is well-formed."""
     assert b"\r" not in mail.content.replace(b"\r\n", b"")
@@ -47,7 +52,10 @@ def read(mail: Mail) -> EmailMessage:
     for part in parsed.walk():
         assert not part.defects
         for name, value in part.items():
-            assert not cast("Any", value).defects, (name, value)
+            defects = [
+                one for one in cast("Any", value).defects if not (mail.needs_smtputf8 and isinstance(one, _UTF8))
+            ]
+            assert not defects, (name, value)
     return parsed
 
 
@@ -63,7 +71,11 @@ def message(**fields: Any) -> Message:  # noqa: ANN401 - its own
 
 def addresses(parsed: EmailMessage, header: str) -> list[tuple[str, str]]:
     """Return the names and the addresses of a header."""
-    return [(one.display_name, one.addr_spec) for one in cast("Any", parsed[header]).addresses]
+    # The parser leaves UTF-8 in an address as it came.
+    return [
+        (one.display_name, one.addr_spec.encode("utf-8", "surrogateescape").decode())
+        for one in cast("Any", parsed[header]).addresses
+    ]
 
 
 def body(parsed: EmailMessage, kind: str) -> str:

@@ -10,7 +10,7 @@ from email.utils import getaddresses
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_async.errors import InvalidMessage
@@ -50,6 +50,7 @@ def test_a_name_of_any_length_comes_out_as_it_went_in(name: str) -> None:
     assert str(make_header(decode_header(found))) == name.strip()
 
 
+@example("¡@example.com")
 @given(st.text(max_size=60) | st.from_regex(r"[ -~]{0,30}@[ -~\r\n]{0,30}", fullmatch=True))
 def test_any_text_is_an_address_that_comes_out_again_or_is_refused(text: str) -> None:
     try:
