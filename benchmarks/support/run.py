@@ -95,10 +95,12 @@ def run_in_turn(
     """
     Run each work, round by round, and save after each what there is so far.
 
+    Every second round goes backwards: what runs after a heavy one is slower than what runs after a light one.
+
     :param fewer: how often those are run that are not run in every round.
     """
     for number in range(1, options.rounds + 1):
-        for name, work in works.items():
+        for name, work in list(works.items())[:: 1 if number % 2 else -1]:
             if number > fewer.get(name, options.rounds):
                 continue
             time = work()
