@@ -95,7 +95,7 @@ def run_in_turn(
     """
     Run each work, round by round, and save after each what there is so far.
 
-    Every second round goes backwards: what runs after a heavy one is slower than what runs after a light one.
+    Every second round goes backwards, so that nobody always runs right after the same other one.
 
     :param fewer: how often those are run that are not run in every round.
     """
