@@ -8,8 +8,9 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from airflow_provider_async.core.arrivals import Arrivals
 from airflow_provider_async.core.monitor import Monitor
 from airflow_provider_async.core.outcome import Finished, Outcome
 from airflow_provider_async.core.work import Work, item_repr, working_on
@@ -29,6 +30,9 @@ R = TypeVar("R")
 
 #: Items that were taken and not yet delivered, as a multiple of the limit: running calls and finished results.
 _WINDOW = 2
+
+#: So many workers are begun at once. Each takes an item in the same turn of the loop, which a slow iterable would stop.
+_HIRED_AT_ONCE = 16
 
 #: When so many items were left out one after the other, others have their turn.
 _LEFT_OUT_AT_ONCE = 1000
@@ -59,7 +63,6 @@ class AsyncMap(Generic[T, R]):
         self._items = items
         self._source: Iterator[T] | AsyncIterator[T] | None = None
         self._limit = limit
-        self._ordered = ordered
         self._retry = retry
         self._resume = resume
         self._is_manual = is_manual
@@ -76,10 +79,7 @@ class AsyncMap(Generic[T, R]):
         self._stops_at_error = True
         # The error that ends the iteration, once what had finished before it is delivered.
         self._error: BaseException | None = None
-        self._finished: deque[Finished[T, R]] = deque()
-        self._out_of_order: dict[int, Finished[T, R]] = {}
-        self._in_order = 0
-        self._arrival: asyncio.Future[None] | None = None
+        self._arrivals: Arrivals[T] = Arrivals(ordered=ordered)
         self._room: deque[asyncio.Future[None]] = deque()
 
     def __aiter__(self) -> AsyncIterator[R]:
@@ -107,20 +107,20 @@ class AsyncMap(Generic[T, R]):
         if size < 1:
             raise ValueError(f"the size of a batch must be at least 1, not {size}")
         self._check_ack()
-        batch: list[Finished[T, R]] = []
+        batch: list[Finished[T]] = []
         try:
             while True:
                 try:
                     finished = self._ready() or await self._next()
                 except Exception:
                     if batch:
-                        yield [cast("R", one.value) for one in batch]
+                        yield [one.value for one in batch]
                         self._acknowledge(*batch)
                     raise
                 if finished is not None:
                     batch.append(finished)
                 if len(batch) == size or (finished is None and batch):
-                    yield [cast("R", one.value) for one in batch]
+                    yield [one.value for one in batch]
                     self._acknowledge(*batch)
                     batch = []
                 if finished is None:
@@ -173,7 +173,7 @@ class AsyncMap(Generic[T, R]):
         self._check_ack()
         try:
             while (finished := self._ready() or await self._next()) is not None:
-                yield cast("R", finished.value)
+                yield finished.value
                 # The consumer came back for the next one.
                 if finished.hashed is not None:
                     self._acknowledge(finished)
@@ -184,23 +184,23 @@ class AsyncMap(Generic[T, R]):
         if self._is_manual:
             raise RuntimeError(f'{self._label}: with ack="manual", iterate over .outcomes() and call ack() on each')
 
-    def _acknowledge(self, *finished: Finished[T, R]) -> None:
+    def _acknowledge(self, *finished: Finished[T]) -> None:
         for one in finished:
             if one.hashed is not None and self._resume is not None:
                 self._resume.acknowledge(one.hashed, one.value)
 
     # The consumer's side.
 
-    def _ready(self) -> Finished[T, R] | None:
+    def _ready(self) -> Finished[T] | None:
         """Return the next result if it is there already: mostly so, and then nothing need be awaited."""
-        if not self._finished or (self._resume is not None and self._resume.is_held):
+        if not self._arrivals.ready or (self._resume is not None and self._resume.is_held):
             return None
         self._delivered += 1
         if self._room:
             self._let_one_in()
-        return self._finished.popleft()
+        return self._arrivals.ready.popleft()
 
-    async def _next(self) -> Finished[T, R] | None:
+    async def _next(self) -> Finished[T] | None:
         if self._source is None:
             await self._begin()
         while True:
@@ -214,13 +214,9 @@ class AsyncMap(Generic[T, R]):
                 if self._error is not None:
                     raise self._error
                 return None
-            if self._arrival is not None:
+            if self._arrivals.is_awaited:
                 raise RuntimeError(f"{self._label} is iterated over twice at once")
-            self._arrival = asyncio.get_running_loop().create_future()
-            try:
-                await self._arrival
-            finally:
-                self._arrival = None
+            await self._arrivals.wait()
 
     async def _begin(self) -> None:
         if self._resume is not None:
@@ -251,10 +247,17 @@ class AsyncMap(Generic[T, R]):
     # `limit` workers is much cheaper than one for each item.
 
     def _hire(self) -> None:
-        name = f"{self._label} {len(self._workers)}"
-        worker = asyncio.get_running_loop().create_task(self._run(), name=name, context=self._context.copy())
-        self._workers.add(worker)
-        worker.add_done_callback(self._worker_ended)
+        """Begin some of the missing workers; the last of them begins the next when it has found an item."""
+        loop = asyncio.get_running_loop()
+        number = min(_HIRED_AT_ONCE, self._limit - len(self._workers))
+        if self._work.total is not None:
+            # One in any case: there may be more than was counted.
+            number = min(number, max(1, self._work.total - self._taken - self._left_out))
+        for left in reversed(range(number)):
+            name = f"{self._label} {len(self._workers)}"
+            worker = loop.create_task(self._run(hires=not left), name=name, context=self._context.copy())
+            self._workers.add(worker)
+            worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -269,9 +272,9 @@ class AsyncMap(Generic[T, R]):
     def _end_if_over(self) -> None:
         if self._closed and not self._workers:
             self._work.end()
-        self._tell_consumer()
+        self._arrivals.tell()
 
-    async def _run_on_sync(self, source: Iterator[T]) -> None:
+    async def _run_on_sync(self, source: Iterator[T], *, hires: bool) -> None:
         while not self._exhausted:
             if len(self._workers) > self._limit:
                 self._leave()
@@ -284,9 +287,12 @@ class AsyncMap(Generic[T, R]):
             except StopIteration:
                 self._end_of_items()
                 break
+            if hires:
+                self._hire()
+                hires = False
             await self._deal_with(item)
 
-    async def _run_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock) -> None:
+    async def _run_on_async(self, source: AsyncIterator[T], one_at_a_time: asyncio.Lock, *, hires: bool) -> None:
         while True:
             async with one_at_a_time:
                 while self._taken - self._delivered >= _WINDOW * self._limit:
@@ -301,6 +307,9 @@ class AsyncMap(Generic[T, R]):
                 except StopAsyncIteration:
                     self._end_of_items()
                     break
+            if hires:
+                self._hire()
+                hires = False
             await self._deal_with(item)
 
     def _leave(self) -> None:
@@ -333,7 +342,7 @@ class AsyncMap(Generic[T, R]):
         if resume.keeps_results:
             index = self._taken
             self._taken += 1
-            self._hand_over(index, Finished(item, cast("R", resume.result(hashed))))
+            self._arrivals.put(index, Finished(item, resume.result(hashed)))
             return
         self._left_out += 1
         if self._left_out % _LEFT_OUT_AT_ONCE == 0:
@@ -342,8 +351,6 @@ class AsyncMap(Generic[T, R]):
     async def _call(self, item: T, hashed: int | None = None) -> None:
         index = self._taken
         self._taken += 1
-        if len(self._workers) < self._limit:
-            self._hire()
         value: R | None = None
         error: Exception | None = None
         work = self._work
@@ -370,7 +377,7 @@ class AsyncMap(Generic[T, R]):
             if self._stops_at_error:
                 self._stop_at(error)
                 return
-        self._hand_over(index, Finished(item, value, error, hashed))
+        self._arrivals.put(index, Finished(item, value, error, hashed))
 
     def _stop_at(self, error: Exception) -> None:
         if self._error is None:
@@ -383,18 +390,3 @@ class AsyncMap(Generic[T, R]):
             # Once is enough: a second cancellation would interrupt the clean-up that the first one began.
             if worker is not asyncio.current_task() and not worker.cancelling():
                 worker.cancel()
-
-    def _hand_over(self, index: int, finished: Finished[T, R]) -> None:
-        if self._ordered:
-            self._out_of_order[index] = finished
-            while (following := self._out_of_order.pop(self._in_order, None)) is not None:
-                self._in_order += 1
-                self._finished.append(following)
-        else:
-            self._finished.append(finished)
-        if self._finished:
-            self._tell_consumer()
-
-    def _tell_consumer(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)

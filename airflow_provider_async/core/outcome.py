@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,10 @@ class Outcome(Generic[T, R]):
 
 
 @dataclass(slots=True)  # one that is frozen takes three times as long to be made
-class Finished(Generic[T, R]):
+class Finished(Generic[T]):
     """An item whose call has ended, on its way to the consumer; with its key, if it can be resumed by."""
 
     item: T
-    value: R | None = None
+    value: Any = None
     error: Exception | None = None
     hashed: int | None = None

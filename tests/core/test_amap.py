@@ -346,6 +346,39 @@ async def test_few_items_start_few_workers() -> None:
     await mapped.aclose()
 
 
+async def test_workers_begin_in_a_few_turns_of_the_loop_and_do_not_drain_the_items_in_one() -> None:
+    turns: list[int] = []
+
+    def items() -> Iterator[float]:
+        while True:
+            turns[-1] += 1
+            yield 1.0
+
+    mapped = amap(Calls(), items(), limit=100)
+    task = asyncio.create_task(first(mapped))
+    for _ in range(20):
+        turns.append(0)
+        await asyncio.sleep(0)
+    assert sum(turns) == 100
+    assert max(turns) <= 16
+    assert sum(number > 0 for number in turns) <= 8
+    await task
+    await mapped.aclose()
+
+
+async def test_there_may_be_more_items_than_their_length_says() -> None:
+    class Underestimated:
+        def __len__(self) -> int:
+            return 2
+
+        def __iter__(self) -> Iterator[float]:
+            return iter([1.0] * 50)
+
+    calls = Calls()
+    results, error = await collect(amap(calls, Underestimated(), limit=50))
+    assert (len(results), error, calls.most_at_once) == (50, None, 50)
+
+
 async def test_an_item_is_named_by_the_beginning_of_its_repr() -> None:
     async def fail(_: object) -> None:
         raise LookupError
