@@ -138,8 +138,8 @@ def measure_all(options: argparse.Namespace) -> Times:
             name: partial(measure, client, bases[client.rtt_ms], server, folder)
             for name, client in options.chosen.items()
         }
-        fewer = {name: client.rounds for name, client in options.chosen.items() if client.rounds}
-        run_in_turn(works, times, options, fewer=fewer)
+        rounds = {name: client.rounds for name, client in options.chosen.items() if client.rounds}
+        run_in_turn(works, times, options, rounds=rounds)
     return times
 
 

@@ -90,18 +90,19 @@ def run_in_turn(
     times: Times,
     options: argparse.Namespace,
     *,
-    fewer: Mapping[str, int] = MappingProxyType({}),
+    rounds: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """
     Run each work, round by round, and save after each what there is so far.
 
     Every second round goes backwards, so that nobody always runs right after the same other one.
 
-    :param fewer: how often those are run that are not run in every round.
+    :param rounds: how often those are run that are not run as often as the options say.
     """
-    for number in range(1, options.rounds + 1):
+    often = {**dict.fromkeys(works, options.rounds), **rounds}
+    for number in range(1, max(often.values()) + 1):
         for name, work in list(works.items())[:: 1 if number % 2 else -1]:
-            if number > fewer.get(name, options.rounds):
+            if number > often[name]:
                 continue
             time = work()
             times.add(name, time)
