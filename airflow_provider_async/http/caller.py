@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from airflow_provider_async.core.lease import Lease
+    from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.values import JSON
     from airflow_provider_async.http.client import Check, Params, Scalar
@@ -103,8 +104,7 @@ class Caller(Sender):
             target,
             headers,
             body,
-            policy.is_idempotent(method) if idempotent is None else idempotent,
-            self.watched,
+            method in policy.IDEMPOTENT_METHODS if idempotent is None else idempotent,
             self.options.checks_status,
             is_home=is_home,
             chosen=origin_of(target) if base is None else None,
@@ -170,9 +170,18 @@ class Caller(Sender):
         :param retry: another policy.
         :param check: another check.
         """
-        return self.run(call, partial(self._read, check=check or self._check), retry=retry)
+        return self.run(call, self.read if check is None else partial(self.read, check=check), retry=retry)
 
-    async def _read(self, response: ClientResponse, *, check: Check | None) -> Response:
+    async def read(
+        self, response: ClientResponse, *, check: Check | None = None, tally: Tally | None = None
+    ) -> Response:
+        """
+        Read an answer as a whole.
+
+        :param response: as it has begun.
+        :param check: another check.
+        :param tally: counts bytes.
+        """
         length, headers = response.content_length, response.headers
         if length is not None and length <= self.options.max_body_bytes and _CONTENT_ENCODING not in headers:
             content = response.content
@@ -180,12 +189,14 @@ class Caller(Sender):
             body = content.read_nowait() if content.is_eof() else await response.read()
         else:
             body = await read_body(response, self.options.max_body_bytes)
-        url, login = response.url, self.login_query
+        url, login = response.url, self._auth.query
         if login:
             url = url.with_query([pair for pair in url.query.items() if pair[0] not in login])
         answer = Response(response.status, headers, url, body, self.redactor)
-        if check is not None:
+        if (check := check or self._check) is not None:
             check(answer)
+        if tally is not None:
+            tally.bytes += len(body)
         return answer
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.retry import Retry
 
 __all__ = [
+    "IDEMPOTENT_METHODS",
     "TOO_MANY_REQUESTS",
     "Quota",
     "backoff",
     "http_date",
-    "is_idempotent",
     "is_overload",
     "is_throttling",
     "is_worth_it",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 #: RFC 9110, section 9.2.2: doing it twice is doing it once.
-_IDEMPOTENT_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
+IDEMPOTENT_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 
 #: Worth another attempt where that does no harm.
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -75,11 +75,6 @@ class Quota:
 
     remaining: float
     reset_seconds: float
-
-
-def is_idempotent(method: str) -> bool:
-    """Tell whether a request of this method, in capitals, may be sent twice."""
-    return method in _IDEMPOTENT_METHODS
 
 
 def is_throttling(error: BaseException) -> bool:

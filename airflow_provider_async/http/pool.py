@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from airflow_provider_async.core.pooled import amap_over
@@ -20,7 +21,7 @@ from airflow_provider_async.runtime.extras import invalid
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
     from airflow_provider_async.core.limits import Concurrency, Rate
@@ -173,11 +174,10 @@ class HTTPClientPool(SessionPool, HTTPClient):
         """
         sender = self.sender
         tally = Tally()
+        read = partial(sender.read, tally=tally)
 
-        async def get(url: str) -> Response:
-            response = await sender.send(sender.call("GET", url), retry=retry)
-            tally.bytes += len(response.body)
-            return response
+        def get(url: str) -> Awaitable[Response]:
+            return sender.run(sender.call("GET", url), read, retry=retry)
 
         return amap_over(
             self._opened,

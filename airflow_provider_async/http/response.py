@@ -36,7 +36,7 @@ _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 _EXCERPT = 200
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """
     An answer that was read as a whole.
 
@@ -45,14 +45,11 @@ class Response:
     :ivar body: the bytes, decoded.
     """
 
-    __slots__ = ("_redactor", "_url", "body", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], url: URL, body: bytes, redactor: Redactor) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self._url = url
-        self._redactor = redactor
+    status: int
+    headers: Mapping[str, str]
+    _url: URL
+    body: bytes
+    _redactor: Redactor
 
     @property
     def url(self) -> str:

@@ -26,7 +26,7 @@ from airflow_provider_async.http.failures import FAILURES, named, read_failure, 
 from airflow_provider_async.http.origins import append
 from airflow_provider_async.http.redaction import Redactor, secret_headers
 from airflow_provider_async.http.transport import REDIRECTS, Call, Credentials
-from airflow_provider_async.http.watch import Watch, Watched
+from airflow_provider_async.http.watch import Turn, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,11 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORM", "Answer", "Sender"]
 
-#: The lease under which an answer is read, the answer, and who sees to it that it comes in time.
-Answer: TypeAlias = "tuple[Turn, ClientResponse, Watched | None]"
-
-#: A lease and what it lends.
-Turn: TypeAlias = "tuple[Lease[Transport, Transport], Transport]"
+#: An answer, and the turn in which it is read.
+Answer: TypeAlias = tuple[Turn, "ClientResponse"]
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -99,7 +96,6 @@ class Sender:
     :param lease: lends a transport for one request.
     :param retry: the policy.
     :ivar limit: no more leases are kept between requests.
-    :ivar watched: the time-outs of a request whose answer is read as a whole; the others are kept here.
     :ivar unbounded: the time-outs of one whose answer may take any time, as long as something comes.
     """
 
@@ -122,14 +118,8 @@ class Sender:
         self.limit = options.max_concurrency
         self.pause = Pause(initial_seconds=self._retry.initial_seconds, max_seconds=self._retry.max_seconds)
         self._watch = Watch(options.read_seconds, options.total_seconds)
-        self.watched = ClientTimeout(total=None, sock_connect=options.connect_seconds)
         self.unbounded = ClientTimeout(total=None, sock_connect=options.connect_seconds, sock_read=options.read_seconds)
         self.redactor = Redactor(partial(secrets_of, options, self._auth))
-
-    @property
-    def login_query(self) -> Mapping[str, str]:
-        """What the login adds to each URL, and callers need not see."""
-        return self._auth.query
 
     async def run(
         self, call: Call, consume: Callable[[ClientResponse], Awaitable[T]], *, retry: Retry | None = None
@@ -148,28 +138,29 @@ class Sender:
         failures: _Failures | None = None
         while True:
             try:
-                answer = await self._begin(call)
+                turn, response = await self._begin(call)
                 try:
-                    return await consume(answer[1])
+                    return await consume(response)
                 except FAILURES as error:
                     raise self.failure(call, error) from None
                 except asyncio.CancelledError:
-                    if answer[2] is not None and answer[2].ends_late():
+                    if turn.ends_late():
                         raise self.failure(call, TimeoutError()) from None
                     raise
                 finally:
-                    self.close(answer)
+                    self.close(turn)
             except Exception as error:  # noqa: BLE001 - it is raised again unless the policy says otherwise
                 failures = failures or _Failures(time.monotonic())
                 await self._get_ready_again(call, error, failures, retry or self._retry)
 
     async def open(self, call: Call, *, retry: Retry | None = None) -> Answer:
         """
-        Send a request, again if the policy says so, and return its answer, to be given back with :meth:`close`.
+        Send a request, again if the policy says so, and return its answer.
 
         :param call: the request.
         :param retry: another policy.
         :raises HTTPStatusError: and what else :meth:`run` raises.
+        :return: the answer and its turn, which is to be given back with :meth:`close`.
         """
         failures: _Failures | None = None
         while True:
@@ -179,29 +170,29 @@ class Sender:
                 failures = failures or _Failures(time.monotonic())
                 await self._get_ready_again(call, error, failures, retry or self._retry)
 
-    def close(self, answer: tuple[Turn, ClientResponse | None, Watched | None]) -> None:
-        """Give back what :meth:`open` returned. A body that was not read to its end takes its connection with it."""
-        turn, response, watched = answer
+    def close(self, turn: Turn) -> None:
+        """Give back a turn. A body that was not read to its end takes its connection with it."""
         self._in_flight -= 1
         self._ended += 1
-        if watched is not None:
-            self._watch.end(watched)
-        if response is not None:
-            response.release()
+        if turn.task is not None:
+            self._watch.end(turn)
+        if turn.response is not None:
+            turn.response.release()
+            turn.response = None
         # Kept for the next request while others are in flight: the pool's own way costs a fiftieth of a small one.
         kept = self._in_flight and not self._waiting and not self._is_closing
         if kept and self._in_flight + len(self._spare) < self.limit:
             self._spare.append(turn)
             return
-        turn[0].give_back()
+        turn.lease.give_back()
         while self._spare and not self._in_flight:
-            self._spare.pop()[0].give_back()
+            self._spare.pop().lease.give_back()
 
     async def aclose(self) -> None:
         """Keep no lease any longer: the pool is about to close."""
         self._is_closing = True
         while self._spare:
-            self._spare.pop()[0].give_back()
+            self._spare.pop().lease.give_back()
 
     def throttle(self, seconds: float | None, began: float) -> None:
         """Let all calls pause, because one that began then was refused for their number."""
@@ -232,50 +223,39 @@ class Sender:
         return f"{call.method} {self.redactor.url(call.url)}"
 
     async def _begin(self, call: Call) -> Answer:
-        credentials = None if self._is_throttled or call.is_anonymous else self._ready_credentials()
-        turn = None if credentials is None else self._turn_at_once()
-        if credentials is None or turn is None:
+        credentials = turn = None
+        if self._limiter is None and not call.is_anonymous and not self.pause.is_on:
+            credentials = call.credentials = self._ready_credentials()
+            if credentials is not None:
+                turn = self._spare.pop() if self._spare else self._turn_at_once()
+        if turn is None or credentials is None:
             turn, credentials = await self._wait_for_turn(call)
-        else:
-            call.credentials = credentials
         self._in_flight += 1
         began = time.monotonic()
-        watched = self._watch.begin(began) if call.is_watched else None
-        response = None
+        if call.timeout is None:
+            self._watch.begin(turn, began)
         try:
-            transport = turn[1]
-            response = await transport.send(call, credentials)
+            response = turn.response = await turn.transport.send(call, credentials)
             if response.status in REDIRECTS:
-                response = await transport.follow(response, call, credentials)
-            headers = response.headers
-            for name in _QUOTA_HEADERS:
-                if name in headers:
-                    self._note_quota(headers)
-                    break
+                response = turn.response = await turn.transport.follow(response, call, credentials)
+            self._note_quota(response.headers)
             if response.status >= _BAD_REQUEST and call.checks_status:
                 await self._refuse(call, response, began)
         except BaseException as error:
-            self.close((turn, response, watched))
-            if isinstance(error, asyncio.CancelledError) and watched is not None and watched.ends_late():
+            is_late = isinstance(error, asyncio.CancelledError) and turn.ends_late()
+            self.close(turn)
+            if is_late:
                 raise self.failure(call, TimeoutError()) from None
             if isinstance(error, FAILURES):
                 raise self.failure(call, error) from None
             raise
-        if watched is not None:
-            watched.response = response
         self.pause.succeeded()
-        return turn, response, watched
-
-    @property
-    def _is_throttled(self) -> bool:
-        return self._limiter is not None or self.pause.is_on
+        return turn, response
 
     def _turn_at_once(self) -> Turn | None:
-        if self._spare:
-            return self._spare.pop()
         lease = self._lease()
         transport = lease.enter_at_once()
-        return None if transport is None else (lease, transport)
+        return None if transport is None else Turn(lease, transport)
 
     async def _wait_for_turn(self, call: Call) -> tuple[Turn, Credentials]:
         """Wait until the rate, the pause and the number of requests in flight allow another one."""
@@ -299,7 +279,7 @@ class Sender:
                 self._waiting -= 1
             # A pause may have begun while this waited for its turn.
             if not pause.is_on:
-                return (lease, transport), credentials
+                return Turn(lease, transport), credentials
             lease.give_back()
 
     # Trying again.
@@ -351,6 +331,11 @@ class Sender:
         raise error
 
     def _note_quota(self, headers: Mapping[str, str]) -> None:
+        for name in _QUOTA_HEADERS:
+            if name in headers:
+                break
+        else:
+            return
         quota = policy.quota(headers, time.time())
         # Those in flight use up what is left.
         if quota is None or quota.remaining >= self._in_flight:
@@ -385,7 +370,6 @@ class Sender:
             {"Content-Type": FORM, "Accept": "application/json", **headers},
             urlencode(form).encode(),
             idempotent=True,
-            timeout=self.watched,
             is_anonymous=True,
         )
         body = await self.run(call, partial(read_body, max_bytes=_TOKEN_BYTES))

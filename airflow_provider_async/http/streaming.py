@@ -117,15 +117,15 @@ class Stream:
         return iterator
 
     async def _bytes(self) -> AsyncGenerator[Data, None]:
-        answer = await self._sender.open(self._call, retry=self._retry)
+        turn, response = await self._sender.open(self._call, retry=self._retry)
         try:
-            async with aclosing(decoded(answer[1])) as portions:
+            async with aclosing(decoded(response)) as portions:
                 async for portion in portions:
                     yield portion
         except FAILURES as error:
             raise self._sender.failure(self._call, error) from None
         finally:
-            self._sender.close(answer)
+            self._sender.close(turn)
 
     async def _unpacked(self) -> AsyncGenerator[Data, None]:
         try:

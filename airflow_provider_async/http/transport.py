@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 from aiohttp import ClientTimeout, TCPConnector
 from multidict import istr
 from yarl import URL
@@ -48,8 +49,7 @@ _FOREIGN_CONNECTIONS = 16
 _BODY_HEADERS = frozenset({"content-length", "content-type"})
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """
     A request as it is to be sent, again and again if need be.
 
@@ -58,8 +58,9 @@ class Call:
     :param headers: of the caller's own; the Connection's and the login are added for those who may have them.
     :param body: the bytes to be sent, or what makes a payload of aiohttp's.
     :param idempotent: whether sending it twice does no harm.
-    :param timeout: its bounds, as far as aiohttp keeps them.
     :param checks_status: whether a status of 400 or above is an error.
+    :param timeout: its bounds, if aiohttp keeps them: those of a request whose answer is read as a whole are kept by
+        :class:`~airflow_provider_async.http.watch.Watch`.
     :param chosen: without a base URL, the origin that the caller has chosen, which may have the login.
     :param is_anonymous: whether it has neither the Connection's headers nor its login.
     :param is_home: whether the URL was appended to the Connection's, so that nobody need ask where it leads.
@@ -72,18 +73,13 @@ class Call:
     headers: Mapping[str, str] | None
     body: bytes | Callable[[], Payload] | None
     idempotent: bool
-    timeout: ClientTimeout
     checks_status: bool = True
+    timeout: ClientTimeout | None = None
     is_anonymous: bool = False
     chosen: Origin | None = None
     is_home: bool = False
     linked_from: URL | None = None
     credentials: Credentials | None = None
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether its time-outs are not aiohttp's: the answer is read as a whole."""
-        return self.timeout.sock_read is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +132,7 @@ class Transport:
         self._options = options
         self._tls = tls
         self._trusted = trusted
+        self._timeout = ClientTimeout(total=None, sock_connect=options.connect_seconds)
         self._proxies: dict[Origin, URL | None] = {}
         self._has_proxies = bool(options.proxies) or (options.trust_env and bool(urllib.request.getproxies()))
         self._public: dict[str, bool] = {}
@@ -164,7 +161,7 @@ class Transport:
         :raises UnsafeURL: if a link leads where it must not.
         :raises aiohttp.ClientError: if there is no answer.
         """
-        if self._is_trusted(call):
+        if call.is_home or self._trusted.is_trusted(call.url, call.chosen):
             return self._ask(self._home, call, call.method, call.url, call.headers, call.body, credentials)
         return self._send_elsewhere(call, credentials)
 
@@ -235,7 +232,7 @@ class Transport:
             headers=headers or None,
             data=body() if callable(body) else body,
             allow_redirects=False,
-            timeout=call.timeout,
+            timeout=call.timeout or self._timeout,
             proxy=proxy,
         )
 

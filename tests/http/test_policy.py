@@ -107,11 +107,6 @@ def test_a_policy_may_know_further_errors_but_not_for_methods_that_do_harm() -> 
     assert not policy.is_worth_it(status(409), idempotent=False, retry=retry)
 
 
-def test_methods_that_may_be_sent_twice() -> None:
-    assert [method for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH", "X")
-            if policy.is_idempotent(method)] == ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

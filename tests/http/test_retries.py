@@ -31,7 +31,7 @@ ONCE = Retry(attempts=1)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "POST", "PATCH"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "POST", "PATCH"])
 async def test_these_statuses_are_tried_again_for_idempotent_methods_and_two_for_any(
     server: ScriptedServer, pool: HTTPClientPool, method: str, status: int
 ) -> None:
