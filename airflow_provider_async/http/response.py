@@ -36,7 +36,7 @@ _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 _EXCERPT = 200
 
 
-class Response(msgspec.Struct, eq=False):
+class Response:
     """
     An answer that was read as a whole.
 
@@ -45,11 +45,14 @@ class Response(msgspec.Struct, eq=False):
     :ivar body: the bytes, decoded.
     """
 
-    status: int
-    headers: Mapping[str, str]
-    _url: URL
-    body: bytes
-    _redactor: Redactor
+    __slots__ = ("_redactor", "_url", "body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], url: URL, body: bytes, redactor: Redactor) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self._url = url
+        self._redactor = redactor
 
     @property
     def url(self) -> str:
