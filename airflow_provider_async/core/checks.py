@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_async.core.limits import Rate
+    from airflow_provider_async.core.values import Rate
 
 __all__ = ["check_above_zero", "check_at_least", "check_concurrency", "check_name"]
 

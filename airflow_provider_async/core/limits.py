@@ -4,20 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_async.errors import InvalidConnection
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import Rate
 
-__all__ = ["Concurrency", "Rate", "ServerLimits", "share_of"]
-
-#: So many at once, or as many as are found out to be best.
-Concurrency: TypeAlias = 'int | Literal["auto"]'
-
-#: So many a second, or a number of them and the seconds in which they may be.
-Rate: TypeAlias = "float | tuple[float, float]"
+__all__ = ["ServerLimits", "share_of"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be kept of a piece of work, and what keeps it."""
+"""Types of values: what can be kept of a piece of work, what keeps it, and what bounds it."""
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-__all__ = ["JSON", "CheckpointStore"]
+__all__ = ["JSON", "CheckpointStore", "Concurrency", "Rate"]
 
 #: What JSON can say.
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+#: So many at once, or as many as are found out to be best.
+Concurrency: TypeAlias = 'int | Literal["auto"]'
+
+#: So many a second, or a number of them and the seconds in which they may be.
+Rate: TypeAlias = "float | tuple[float, float]"
 
 
 class CheckpointStore(Protocol):

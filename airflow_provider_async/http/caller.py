@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from airflow_provider_async.core.progress import Tally
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.values import JSON
-    from airflow_provider_async.http.client import Check, Params, Scalar
     from airflow_provider_async.http.options import HTTPOptions
     from airflow_provider_async.http.requests import PageRequest
     from airflow_provider_async.http.transport import Transport
+    from airflow_provider_async.http.values import Check, Params, Scalar
 
 __all__ = ["Caller"]
 

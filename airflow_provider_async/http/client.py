@@ -3,30 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from airflow_provider_async.errors import PoolClosed
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.http.caller import Caller
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.http.streaming import Stream
+    from airflow_provider_async.http.values import Check, Params
 
-__all__ = ["Check", "HTTPClient", "Params"]
+__all__ = ["HTTPClient"]
 
 T = TypeVar("T")
-
-Scalar: TypeAlias = "str | int | float | bool | None"
-
-#: What is added to a query: ``None`` is left out, and ``True`` is ``true``.
-Params: TypeAlias = "Mapping[str, Scalar] | Iterable[tuple[str, Scalar]]"
-
-#: Given an answer of success, raises what is wrong with it.
-Check: TypeAlias = "Callable[[Response], object]"
 
 
 class HTTPClient:

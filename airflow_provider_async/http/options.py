@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_async.core.checks import check_above_zero, check_at_least, check_concurrency
-from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
+from airflow_provider_async.core.limits import ServerLimits
+from airflow_provider_async.core.values import Concurrency, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,8 +23,8 @@ from airflow_provider_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.core.retry import Retry
+    from airflow_provider_async.core.values import Rate
 
 __all__ = [
     "IDEMPOTENT_METHODS",

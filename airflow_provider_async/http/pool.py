@@ -24,21 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_async.core.amap import AsyncMap
-    from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.pooled import Ack
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
-    from airflow_provider_async.core.values import JSON
+    from airflow_provider_async.core.values import JSON, Concurrency, Rate
     from airflow_provider_async.http.auth import AuthFunction
     from airflow_provider_async.http.caller import Caller
-    from airflow_provider_async.http.client import Check, Params
     from airflow_provider_async.http.connection import ConnectionFields
     from airflow_provider_async.http.download import DownloadedFile, Existing
     from airflow_provider_async.http.pagination import Pagination
     from airflow_provider_async.http.paginator import Paginator
     from airflow_provider_async.http.response import Response
     from airflow_provider_async.http.transport import Transport
+    from airflow_provider_async.http.values import Check, Params
 
 __all__ = ["HTTPClientPool"]
 

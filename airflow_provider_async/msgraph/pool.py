@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from airflow_provider_async.core.limits import Concurrency, Rate
     from airflow_provider_async.core.pool import Pool
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import Concurrency, Rate
     from airflow_provider_async.http.connection import ConnectionFields
     from airflow_provider_async.http.transport import Transport
     from airflow_provider_async.msgraph.credentials import GraphToken

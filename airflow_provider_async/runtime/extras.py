@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from airflow_provider_async.core.limits import Concurrency, Rate, ServerLimits
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.errors import InvalidConnection
+
+if TYPE_CHECKING:
+    from airflow_provider_async.core.values import Concurrency, Rate
 
 __all__ = ["Extras", "invalid"]
 

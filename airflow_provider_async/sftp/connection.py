@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_async.core.limits import Concurrency, ServerLimits
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.runtime.extras import Extras, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_async.core.values import Concurrency
     from airflow_provider_async.errors import InvalidConnection
     from airflow_provider_async.runtime.hooks import ConnectionFields
 

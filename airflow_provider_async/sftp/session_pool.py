@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     import asyncssh
 
-    from airflow_provider_async.core.limits import Concurrency
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.retry import Retry
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import Concurrency
     from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.sftp.operations import Operations
     from airflow_provider_async.sftp.session import SFTPSession

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from airflow_provider_async.core.limits import Rate, ServerLimits, share_of
+from airflow_provider_async.core.limits import ServerLimits, share_of
 from airflow_provider_async.runtime.extras import invalid
 
 if TYPE_CHECKING:
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import Rate
 
 __all__ = ["PRESETS", "Encryption", "Limits", "LoginMethod", "SMTPOptions"]
 

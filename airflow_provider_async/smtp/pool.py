@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import jinja2
 
     from airflow_provider_async.core.keys import Key
-    from airflow_provider_async.core.limits import Rate
     from airflow_provider_async.core.pool import PoolStatistics
     from airflow_provider_async.core.shards import Shard
+    from airflow_provider_async.core.values import Rate
     from airflow_provider_async.runtime.hooks import ConnectionFields
     from airflow_provider_async.smtp.compose import Sendable
     from airflow_provider_async.smtp.dispatch import OnUnknown

@@ -12,7 +12,7 @@ from airflow_provider_async.core.pause import Pause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_async.core.limits import Rate
+    from airflow_provider_async.core.values import Rate
 
 __all__ = ["Throttle"]
 

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_async.core.limits import Rate, ServerLimits
+from airflow_provider_async.core.limits import ServerLimits
 from airflow_provider_async.core.shards import Shard
 from airflow_provider_async.errors import InvalidConnection
+
+if TYPE_CHECKING:
+    from airflow_provider_async.core.values import Rate
 
 
 def siblings(parts: int) -> list[Shard[Any]]:
