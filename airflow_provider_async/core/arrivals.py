@@ -44,10 +44,8 @@ class Arrivals(Generic[T]):
                 self.ready.append(following)
         else:
             self.ready.append(finished)
-        # As in :meth:`tell`: this is done for each item.
-        awaited = self._awaited
-        if awaited is not None and self.ready and not awaited.done():
-            awaited.set_result(None)
+        if self.ready:
+            self.tell()
 
     def tell(self) -> None:
         """Wake the consumer, if it waits."""

@@ -179,7 +179,7 @@ class Sender:
         if turn.response is not None:
             turn.response.release()
             turn.response = None
-        # Kept for the next request while others are in flight: the pool's own way costs a twelfth of a small one.
+        # Kept for the next request while others are in flight, for which the pool need not be asked then.
         kept = self._in_flight and not self._waiting and not self._is_closing
         if kept and self._in_flight + len(self._spare) < self.limit:
             self._spare.append(turn)

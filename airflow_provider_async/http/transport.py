@@ -161,7 +161,7 @@ class Transport:
         :raises UnsafeURL: if a link leads where it must not.
         :raises aiohttp.ClientError: if there is no answer.
         """
-        if call.is_home or self._trusted.is_trusted(call.url, call.chosen):
+        if self._is_trusted(call):
             return self._ask(self._home, call, call.method, call.url, call.headers, call.body, credentials)
         return self._send_elsewhere(call, credentials)
 
